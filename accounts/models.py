@@ -1,0 +1,65 @@
+"""Users and their API keys. Knows nothing of executions."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models.functions import Now
+
+KEY_PREFIX = "cp_"
+KEY_RANDOM_BYTES = 32
+
+
+class User(AbstractUser):
+    """An account. A model of our own from the first migration, so that it can grow."""
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self) -> ApiKeyQuerySet:
+        """Keys that are neither revoked nor expired, of active users."""
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=Now()),
+            revoked_at=None,
+            user__is_active=True,
+        )
+
+    def issue(self, user: User, name: str, **fields: Any) -> tuple[ApiKey, str]:
+        """Create a key and return it with its text, which is never stored."""
+        text = KEY_PREFIX + secrets.token_urlsafe(KEY_RANDOM_BYTES)
+        key = self.create(
+            user=user, name=name, digest=digest(text), hint=text[:10], **fields
+        )
+        return key, text
+
+
+def digest(text: str) -> str:
+    """Return what is stored of a key: SHA-256, enough for 256 random bits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ApiKey(models.Model):
+    """A bearer key; only its hash is kept. `hint` is its start, to recognise it by."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys"
+    )
+    name = models.CharField(max_length=100)
+    hint = models.CharField(max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint}…)"
