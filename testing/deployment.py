@@ -1,0 +1,235 @@
+"""The product as it is deployed, on one machine: PostgreSQL, Redis, web, workers.
+
+Everything lives below one temporary folder and ends with the `with` block, the fork
+server and its jails included. Settings reach the processes as environment variables,
+exactly as an operator would set them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from testing.servers import (
+    REPOSITORY,
+    Command,
+    Postgres,
+    Redis,
+    accepts,
+    free_port,
+    wait_until,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer; `body` is the decoded JSON, or None when it was not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Client:
+    """A lean HTTP client with one kept-alive connection to each thread."""
+
+    def __init__(self, port: int, key: str, *, timeout_s: float = 90.0) -> None:
+        self.port = port
+        self.key = key
+        self.timeout_s = timeout_s
+        self._local = threading.local()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request; raises OSError or HTTPException when the server is away."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", self.port, timeout=self.timeout_s
+            )
+            self._local.connection = connection
+        sent = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            connection.request(method, path, data, sent)
+            response = connection.getresponse()
+            raw = response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            self._local.connection = None
+            raise
+        return Answer(response.status, dict(response.getheaders()), _decode(raw))
+
+    def submit(self, *, wait_s: float = 0, **program: Any) -> Answer:
+        query = f"?wait={wait_s}" if wait_s else ""
+        return self.request("POST", f"/api/v1/executions{query}", program)
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+class Deployment:
+    """PostgreSQL, Redis, one web server, and as many workers as are asked for."""
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        web_processes: int = 1,
+        concurrency: int = 8,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))  # noqa: S108
+        # PostgreSQL's own account has to reach its folder below.
+        self.folder.chmod(0o711)
+        self.postgres = Postgres(self.folder / "postgres")
+        self.redis = Redis(self.folder / "redis")
+        self.state_dir = self.folder / "state"
+        self.port = free_port()
+        self.web_processes = web_processes
+        self.concurrency = concurrency
+        self.env = {
+            "DEBUG": "false",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": self.postgres.url,
+            "CELERY_BROKER_URL": self.redis.url,
+            "SANDBOX_STATE_DIR": str(self.state_dir),
+            "WORKER_CONCURRENCY": str(concurrency),
+            "WEB_CONCURRENCY": str(web_processes),
+            "PYTHONUNBUFFERED": "1",
+            **(settings or {}),
+        }
+        self.web = self._web()
+        self.workers = [self._worker(f"worker-{n}") for n in range(workers)]
+        self.scheduler = self._command(
+            "scheduler", ["manage.py", "run_scheduler"], ready=lambda _: True
+        )
+        self.key = ""
+
+    def _command(self, name: str, argv: list[str], **options: Any) -> Command:
+        return Command(self.folder / name, name, argv, self.env, **options)
+
+    def _web(self) -> Command:
+        argv = ["-m", "gunicorn", "-c", "gunicorn.conf.py",
+                "--bind", f"127.0.0.1:{self.port}",
+                "--workers", str(self.web_processes),
+                "platform_site.wsgi:application"]  # fmt: skip
+        return self._command("web", argv, ready=lambda _: accepts(self.port))
+
+    def _worker(self, name: str) -> Command:
+        argv = ["-m", "celery", "-A", "platform_site", "worker", "-n", f"{name}@%h",
+                "-l", "INFO"]  # fmt: skip
+        return self._command(
+            name, argv, ready=lambda c: b" ready." in c.log_path.read_bytes()
+        )
+
+    def add_worker(self) -> Command:
+        worker = self._worker(f"worker-{len(self.workers)}")
+        self.workers.append(worker)
+        return worker.start()
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command and return what it printed."""
+        done = subprocess.run(  # noqa: S603 - commands of our own
+            [sys.executable, "manage.py", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.env},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    def __enter__(self) -> Self:
+        try:
+            self.postgres.start()
+            self.redis.start()
+            self.manage("migrate", "--verbosity", "0")
+            self.key = self.create_key("load")
+            self.web.start()
+            for worker in self.workers:
+                worker.start()
+            self.scheduler.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def create_key(self, username: str) -> str:
+        """Make a user with an API key and return the key's text."""
+        printed = self.manage("create_api_key", username, "--create-user", "--quiet")
+        return printed.split()[-1]
+
+    def client(self, key: str = "") -> Client:
+        return Client(self.port, key or self.key)
+
+    def rows(self, query: str, *parameters: Any) -> list[Row]:
+        """Read from the database directly, past the product."""
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def forkserver_pids(self) -> list[int]:
+        """The fork servers of this deployment: their state folder is an argument."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if any(b"forkserver" in w for w in words) and any(
+                    str(self.state_dir).encode() in w for w in words
+                ):
+                    found.append(int(folder.name))
+        return found
+
+    def close(self) -> None:
+        for server in (self.scheduler, *self.workers, self.web):
+            server.__exit__(None, None, None)
+        for pid in self.forkserver_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not self.forkserver_pids(), "fork server gone")
+        self.redis.__exit__(None, None, None)
+        self.postgres.__exit__(None, None, None)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        # After a failure the logs below the folder are what one wants to read.
+        if error is None:
+            shutil.rmtree(self.folder)
