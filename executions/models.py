@@ -149,3 +149,32 @@ class Execution(models.Model):
         if self.started_at is None or offset_ms is None:
             return None
         return self.started_at + timedelta(milliseconds=offset_ms)
+
+
+class IdempotencyKey(models.Model):
+    """An Idempotency-Key that one user sent with a POST, and the execution it led to.
+
+    Stored in the same transaction as the execution, so of any number of equal requests
+    one wins. `fingerprint` is the SHA-256 of the request: another one under the same key
+    is a conflict. Rows go after IDEMPOTENCY_RETENTION_HOURS (see services.prune).
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    execution = models.ForeignKey(
+        Execution, on_delete=models.CASCADE, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("user", "key"), name="idempotency_key_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key} of user {self.user_id}"
