@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from executions.limits import MIB as MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Prestart:
     """An interpreter that waits, already started, inside a warm jail.
 
-    `argv` is executed in the jail ahead of time. It reads one JSON line from file
-    descriptor 3 (`{"argv": [...], "env": {...}}`; argv[0] is the program's own file),
-    closes the descriptor, and from there on behaves like `run` with that program.
+    `argv` is executed in the jail ahead of time, with `env` added and `files` (name to
+    text) written to a folder of its own, for which `{folder}` stands in both. It removes
+    that folder, reads one JSON line from file descriptor 3 (`{"argv": [...], "env":
+    {...}}`, argv[0] being the program's own file), closes the descriptor, and from there
+    on is what `command` with these arguments would be. Only runs whose argument list
+    begins with `command` are given to it; all others start afresh.
     """
 
     key: str
     argv: tuple[str, ...]
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """One language, as it is compiled and run in the scratch folder of a sandbox.
 
-    `compile` and `run` are argument lists, never shell text; `{entry}` stands for the
-    program's entry point and `{stem}` for it without its ending. `version` prints the
-    version; its first line that holds a digit is shown. `packages` are the Debian
-    packages that bring the toolchain. `minimum` and `compile_minimum` are the limits
-    below which the runtime itself would fail or hang; lower requests are raised to them.
+    `compile` and `run` are argument lists, never shell text, with the placeholders of
+    runtimes.build. `version` prints the version; its first line that holds a digit is
+    shown. `packages` are the Debian packages that bring the toolchain, `paths` the
+    files and folders outside /usr, /bin and /lib that it reads. `minimum` and
+    `compile_minimum` are the limits below which the runtime itself would fail or hang;
+    lower requests are raised to them. `name_of` reads from the source what the program
+    has to be called, for languages where its file cannot have just any name.
     """
 
     key: str
@@ -44,3 +55,14 @@ class Runtime:
     minimum: Mapping[str, int] = field(default_factory=dict)
     compile_minimum: Mapping[str, int] = field(default_factory=dict)
     prestart: Prestart | None = None
+    paths: tuple[str, ...] = ()
+    name_of: Callable[[str], str | None] | None = None
+
+
+def threads(fixed: int, per_cpu: int) -> int:
+    """Return how many processes and threads a runtime needs on this machine.
+
+    Garbage collectors, compilers and thread pools start some for each CPU, and below
+    their number Node and Java hang instead of failing.
+    """
+    return fixed + per_cpu * (os.cpu_count() or 1)
