@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from executions.limits import MIB as MIB
-
 
 @dataclass(frozen=True, slots=True)
 class Prestart:
@@ -35,7 +33,7 @@ class Runtime:
     `compile` and `run` are argument lists, never shell text, with the placeholders of
     runtimes.build. `version` prints the version; its first line that holds a digit is
     shown. `packages` are the Debian packages that bring the toolchain, `paths` the
-    files and folders outside /usr, /bin and /lib that it reads. `minimum` and
+    files and folders (or patterns of them) outside /usr, /bin and /lib that it reads. `minimum` and
     `compile_minimum` are the limits below which the runtime itself would fail or hang;
     lower requests are raised to them. `name_of` reads from the source what the program
     has to be called, for languages where its file cannot have just any name.

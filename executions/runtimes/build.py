@@ -1,0 +1,141 @@
+"""Turns a program in some language into what a sandbox is told to do.
+
+Placeholders in a runtime's argument lists:
+
+- `{entry}`: the file that the program starts from; `{stem}`: it without its ending;
+  `{dir}`: its folder.
+- `{name}`: what Runtime.name_of found in the source, else the stem without its folder.
+- `{memory_mib}`: the stage's memory limit; `{heap_mib}`: what a virtual machine that
+  manages its own heap may use of it.
+- `{sources}`, as an argument of its own: every file with the entry's ending, the entry
+  last; `{siblings}`: those of them in the entry's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+
+from executions.limits import MIB, Limits
+from executions.runtimes.base import Runtime
+from executions.sandbox.base import Case, Command, RunSpec, SourceFile
+
+# Where a sandbox finds toolchains: never below a home folder.
+SEARCH_PATH = "/usr/local/bin:/usr/local/go/bin:/usr/bin:/bin"
+
+# JDK 17 prints "?" for anything but ASCII when the locale is not UTF-8.
+BASE_ENV: Mapping[str, str] = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
+
+# What the Java machine uses beside its heap: classes, code, thread stacks.
+OFF_HEAP_MIB = 64
+SMALLEST_HEAP_MIB = 16
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class UnknownEntry(ValueError):
+    """The entry point is not one of the program's files."""
+
+
+def program(runtime: Runtime, source: bytes) -> tuple[tuple[SourceFile, ...], str]:
+    """Return the files and the entry point of a program that is one piece of source."""
+    entry = runtime.source_name
+    if runtime.name_of and (name := runtime.name_of(source.decode(errors="replace"))):
+        entry = name.rpartition(".")[2] + posixpath.splitext(entry)[1]
+    return (SourceFile(entry, source),), entry
+
+
+def spec(  # noqa: PLR0913 - all but the first are named where it is called
+    runtime: Runtime,
+    *,
+    key: str,
+    files: Sequence[SourceFile],
+    entry: str,
+    limits: Limits,
+    compile_limits: Limits,
+    cases: Sequence[Case] = (Case(),),
+    env: Mapping[str, str] | None = None,
+    interactive: bool = False,
+) -> RunSpec:
+    """Return the RunSpec of a program; the arguments of a case follow the run command.
+
+    `limits` and `compile_limits` are final: see limits.resolve. `env` adds to the
+    runtime's environment and wins over it. Raises UnknownEntry.
+    """
+    variables = {**BASE_ENV, **runtime.env}
+    values = _Values(runtime, files, entry)
+    compiler = None
+    if runtime.compile is not None:
+        argv = values.fill(runtime.compile, compile_limits)
+        compiler = Command(argv, compile_limits, variables)
+    return RunSpec(
+        key=key,
+        files=tuple(files),
+        compile=compiler,
+        run=Command(
+            values.fill(runtime.run, limits), limits, {**variables, **(env or {})}
+        ),
+        cases=tuple(cases),
+        prestart=_prestart(runtime, files, entry),
+        interactive=interactive,
+    )
+
+
+class _Values:
+    """The values of the placeholders for one program."""
+
+    def __init__(
+        self, runtime: Runtime, files: Sequence[SourceFile], entry: str
+    ) -> None:
+        source = next((file for file in files if file.path == entry), None)
+        if source is None:
+            raise UnknownEntry(f"the entry point {entry} is not one of the files")
+        stem, ending = posixpath.splitext(entry)
+        name = None
+        if runtime.name_of:
+            name = runtime.name_of(source.content.decode(errors="replace"))
+        others = [f.path for f in files if f.path != entry and f.path.endswith(ending)]
+        folder = posixpath.dirname(entry)
+        near = [path for path in others if posixpath.dirname(path) == folder]
+        self.lists = {
+            "{sources}": tuple(_plain(path) for path in (*others, entry)),
+            "{siblings}": tuple(_plain(path) for path in (*near, entry)),
+        }
+        self.words = {
+            "entry": _plain(entry),
+            "stem": _plain(stem),
+            "dir": _plain(folder) or ".",
+            "name": name or posixpath.basename(stem),
+        }
+
+    def fill(self, template: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
+        memory_mib = limits.memory_bytes // MIB
+        heap_mib = max(SMALLEST_HEAP_MIB, memory_mib - OFF_HEAP_MIB)
+        words = self.words | {
+            "memory_mib": str(max(1, memory_mib)),
+            "heap_mib": str(heap_mib),
+        }
+        argv: list[str] = []
+        for word in template:
+            if word in self.lists:
+                argv += self.lists[word]
+            else:
+                argv.append(_PLACEHOLDER.sub(lambda match: words[match[1]], word))
+        return tuple(argv)
+
+
+def _plain(path: str) -> str:
+    # A file called -flag is a file, not an option.
+    return os.curdir + "/" + path if path.startswith("-") else path
+
+
+def _prestart(runtime: Runtime, files: Sequence[SourceFile], entry: str) -> str | None:
+    """Name the warm interpreter for a program that is like most: one plain script."""
+    if runtime.prestart is None:
+        return None
+    ending = posixpath.splitext(runtime.source_name)[1]
+    # package.json can make every .js file an ECMAScript module, which starts otherwise.
+    special = any(posixpath.basename(file.path) == "package.json" for file in files)
+    return runtime.prestart.key if entry.endswith(ending) and not special else None

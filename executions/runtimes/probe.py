@@ -1,0 +1,122 @@
+"""Which runtimes this machine can run.
+
+A toolchain counts only where a sandbox sees it: found on build.SEARCH_PATH, and, once
+all links are followed, below a system folder. What is found out is remembered for as
+long as the executables stay the same files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from executions.runtimes.base import Runtime
+from executions.runtimes.build import BASE_ENV, SEARCH_PATH
+
+# What a sandbox shows of the machine, read-only.
+SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+VERSION_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was found of one runtime; `problem` is "" when it is available."""
+
+    runtime: Runtime
+    version: str = ""
+    problem: str = ""
+
+    @property
+    def is_available(self) -> bool:
+        return not self.problem
+
+
+_Fingerprint = tuple[tuple[str, int, int], ...]
+_remembered: dict[Runtime | str, tuple[_Fingerprint, Probe]] = {}
+_lock = threading.Lock()
+
+
+def is_available(runtime: Runtime) -> bool:
+    """Tell whether the toolchain is there. Costs a few stats, and starts nothing."""
+    return not _missing(runtime)
+
+
+def probe(runtime: Runtime) -> Probe:
+    """Return what this machine has of a runtime, starting it once for its version."""
+    if missing := _missing(runtime):
+        return Probe(runtime, problem=_how_to_get(runtime, missing))
+    fingerprint = tuple(_identity(name) for name in executables(runtime))
+    with _lock:
+        known = _remembered.get(runtime.key)
+    if known and known[0] == fingerprint and known[1].runtime is runtime:
+        return known[1]
+    found = _start(runtime)
+    with _lock:
+        _remembered[runtime.key] = (fingerprint, found)
+    return found
+
+
+def probe_all(runtimes: Iterable[Runtime]) -> list[Probe]:
+    """Probe several at once, as each waits mostly for a process; in the given order."""
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) * 2) as pool:
+        return list(pool.map(probe, runtimes))
+
+
+def executables(runtime: Runtime) -> list[str]:
+    """Name the toolchain's programs; what the compiler makes is not among them."""
+    commands = (runtime.run, runtime.compile or (), runtime.version)
+    names = (command[0] for command in commands if command)
+    return sorted({name for name in names if not name.startswith(("./", "{"))})
+
+
+def find(name: str) -> str | None:
+    """Return where a sandbox finds this executable, or None."""
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        return None
+    real = Path(path).resolve()
+    return path if any(real.is_relative_to(f) for f in SYSTEM_FOLDERS) else None
+
+
+def _missing(runtime: Runtime) -> list[str]:
+    return [name for name in executables(runtime) if find(name) is None]
+
+
+def _how_to_get(runtime: Runtime, missing: list[str]) -> str:
+    are = "is" if len(missing) == 1 else "are"
+    packages = " ".join(runtime.packages)
+    return f"{', '.join(missing)} {are} not installed; Debian package: {packages}"
+
+
+def _identity(name: str) -> tuple[str, int, int]:
+    path = find(name) or name
+    stat = Path(path).stat()
+    return path, stat.st_mtime_ns, stat.st_size
+
+
+def _start(runtime: Runtime) -> Probe:
+    name, *arguments = runtime.version
+    try:
+        done = subprocess.run(  # noqa: S603 - argv is the runtime's own
+            [find(name) or name, *arguments],
+            env={**BASE_ENV, **runtime.env},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Probe(runtime, problem=f"{name} does not start: {error}")
+    lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+    version = next((line for line in lines if any(map(str.isdigit, line))), "")
+    if done.returncode != 0:
+        code = done.returncode
+        return Probe(runtime, problem=f"{' '.join(runtime.version)} exited with {code}")
+    return Probe(runtime, version=version.strip())

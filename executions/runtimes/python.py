@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+PYTHON = Runtime(
+    key="python",
+    label="Python 3",
+    aliases=("py", "python3", "py3"),
+    source_name="main.py",
+    run=("python3", "{entry}"),
+    version=("python3", "--version"),
+    packages=("python3",),
+    selftest="print(6 * 7)\n",
+)
