@@ -31,7 +31,7 @@ FINAL = (Status.FINISHED, Status.CANCELLED)
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
     def visible_to(self, user: Any) -> ExecutionQuerySet:
-        """Executions that this user may see: the own ones; staff sees all in the admin."""
+        """The own executions of a user; staff sees all in the admin."""
         return self.filter(owner=user)
 
 
@@ -39,10 +39,10 @@ class Execution(models.Model):
     """One program, submitted once, and what became of it.
 
     `files` is a list of {"path", "content" (base64)}. Output columns hold raw bytes: the
-    kept head and tail of each stream; `result` tells where they meet. `result` is
-    {"compile": stage or null, "run": stage or null} with, for each stage, end,
-    exit_code, signal, cpu_time_ms, wall_time_ms, memory_peak_bytes, measured_by, and for
-    each stream kept head length and dropped bytes.
+    kept head and tail of each stream. `result` is {"compile": stage or null, "run": stage
+    or null, "unenforced": names} with, for each stage, end, exit_code, signal, message,
+    cpu_time_ms, wall_time_ms, memory_peak_bytes, first_output_ms, measured_by, limits,
+    and for stdout and stderr {"head_bytes", "dropped_bytes"}: where head and tail meet.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -59,12 +59,16 @@ class Execution(models.Model):
     env = models.JSONField(default=dict)
     limits = models.JSONField()
     compile_limits = models.JSONField()
+    budget_ms = models.PositiveIntegerField(default=60_000)
+    """How long an attempt may take in all; deadline_at is this long after its claim."""
 
     # State.
     status = models.CharField(
         max_length=10, choices=Status.choices, default=Status.QUEUED
     )
     attempt = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(db_default=Now())
+    """Not to be claimed before: later than queued_at after an attempt that failed."""
     lease_id = models.UUIDField(null=True)
     lease_owner = models.CharField(max_length=100, default="")
     lease_until = models.DateTimeField(null=True)
@@ -74,7 +78,7 @@ class Execution(models.Model):
     cancel_requested_at = models.DateTimeField(null=True)
 
     # Outcome; written once.
-    verdict = models.CharField(
+    verdict = models.CharField(  # noqa: DJ001 - the constraint below tells null apart
         max_length=20, choices=[(v.value, v.value) for v in Verdict], null=True
     )
     reason = models.TextField(default="")
@@ -99,7 +103,7 @@ class Execution(models.Model):
         indexes = (
             models.Index(fields=("owner", "-queued_at", "-id"), name="execution_owned"),
             models.Index(
-                fields=("queued_at",),
+                fields=("due_at",),
                 name="execution_due",
                 condition=models.Q(status="queued"),
             ),
@@ -155,8 +159,8 @@ class IdempotencyKey(models.Model):
     """An Idempotency-Key that one user sent with a POST, and the execution it led to.
 
     Stored in the same transaction as the execution, so of any number of equal requests
-    one wins. `fingerprint` is the SHA-256 of the request: another one under the same key
-    is a conflict. Rows go after IDEMPOTENCY_RETENTION_HOURS (see services.prune).
+    one wins. `fingerprint` is the SHA-256 of the request: another one under the same
+    key is a conflict. Rows go after IDEMPOTENCY_RETENTION_HOURS (see services.prune).
     """
 
     user = models.ForeignKey(
@@ -164,9 +168,7 @@ class IdempotencyKey(models.Model):
     )
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
-    execution = models.ForeignKey(
-        Execution, on_delete=models.CASCADE, related_name="+"
-    )
+    execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:

@@ -1,0 +1,311 @@
+"""Settings, read once from the environment (and .env), each with a unit in its name.
+
+Every knob is described in docs/settings.md. Any of them can also be read from a file:
+NAME_FILE=/run/secrets/name gives NAME.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from executions.limits import KIB, LIMIT_NAMES, MIB, Limits
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+
+
+# Database ---------------------------------------------------------------------------
+
+DATABASE_POOL_SIZE: int = env.int("DATABASE_POOL_SIZE", default=10)
+DATABASE_CONNECT_TIMEOUT_S: int = env.int("DATABASE_CONNECT_TIMEOUT_S", default=5)
+
+
+def _sqlite_options() -> dict[str, Any]:
+    """Wait for locks: deferred transactions fail with "database is locked" instead."""
+    return {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+
+def _postgresql_options() -> dict[str, Any]:
+    return {
+        "connect_timeout": DATABASE_CONNECT_TIMEOUT_S,
+        "prepare_threshold": 3,
+        "pool": {
+            "min_size": 1,
+            "max_size": DATABASE_POOL_SIZE,
+            "timeout": DATABASE_CONNECT_TIMEOUT_S,
+        },
+    }
+
+
+def _database() -> dict[str, Any]:
+    url = env.str("DATABASE_URL", default="")
+    if not url:
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{VAR_DIR / 'platform.sqlite3'}"
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    options = (
+        _sqlite_options()
+        if config["ENGINE"].endswith("sqlite3")
+        else _postgresql_options()
+    )
+    config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
+    # Restarted databases leave dead connections in the pool: check before use.
+    config["CONN_HEALTH_CHECKS"] = not config["ENGINE"].endswith("sqlite3")
+    return config
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+# Secrets and hosts ------------------------------------------------------------------
+
+
+def _own_secret_key() -> str:
+    """Return the key kept beside the SQLite file, made on first use."""
+    path = VAR_DIR / "secret_key"
+    try:
+        with path.open("x", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def _secret_key() -> str:
+    key = env.str("SECRET_KEY", default="")
+    if key:
+        return key
+    if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        return _own_secret_key()
+    if DEBUG:
+        return "only-for-development"
+    raise ImproperlyConfigured("Set SECRET_KEY: every process needs the same one.")
+
+
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"]
+)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Behind TLS: HTTPS=true turns on what `check --deploy` asks for.
+HTTPS: bool = env.bool("HTTPS", default=False)
+SECURE_SSL_REDIRECT: bool = env.bool("HTTPS_REDIRECT", default=HTTPS)
+SECURE_HSTS_SECONDS: int = env.int("HSTS_S", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+# The probes of a cluster speak plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^api/health/?$", r"^api/ready/?$"]
+if env.bool("TRUST_FORWARDED_PROTO", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+
+# Applications -----------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "platform_site",
+    "accounts",
+    "executions",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "platform_site.urls"
+WSGI_APPLICATION = "platform_site.wsgi.application"
+# Both URL forms work, and a POST is never redirected.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Served from the sources while nothing was collected: `serve` needs no extra step.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Coding Platform",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+
+# Broker and workers -----------------------------------------------------------------
+
+CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="memory://")
+REDIS_CONNECT_TIMEOUT_S: float = env.float("REDIS_CONNECT_TIMEOUT_S", default=1.0)
+WORKER_CONCURRENCY: int = env.int(
+    "WORKER_CONCURRENCY", default=max(8, 4 * (os.cpu_count() or 1))
+)
+"""Runs that one worker process follows at the same time; each takes a thread."""
+WORKER_NAME: str = env.str("WORKER_NAME", default=socket.gethostname())[:60]
+
+LEASE_LENGTH_S: float = env.float("LEASE_LENGTH_S", default=15.0)
+LEASE_RENEW_S: float = env.float("LEASE_RENEW_S", default=5.0)
+LEASE_LOOK_S: float = env.float("LEASE_LOOK_S", default=2.0)
+MAX_ATTEMPTS: int = env.int("MAX_ATTEMPTS", default=3)
+DEADLINE_GRACE_S: float = env.float("DEADLINE_GRACE_S", default=30.0)
+"""How long after its deadline a run on a machine that stays away is given up."""
+GIVE_BACK_S: float = env.float("GIVE_BACK_S", default=20.0)
+"""How long a worker that is told to stop has to hand its runs over."""
+SERVE_STOP_S: float = env.float("SERVE_STOP_S", default=5.0)
+"""How long running programs have to end when `serve` is stopped."""
+
+RETENTION_DAYS: int = env.int("RETENTION_DAYS", default=30)
+"""Finished executions older than this are deleted; 0 keeps them for ever."""
+IDEMPOTENCY_RETENTION_HOURS: int = env.int("IDEMPOTENCY_RETENTION_HOURS", default=24)
+
+
+# Sandbox ----------------------------------------------------------------------------
+
+SANDBOX_BACKEND: str = env.str("SANDBOX_BACKEND", default="jail")
+"""jail, kubernetes, plain (no confinement at all) or fake (tests)."""
+SANDBOX_STATE_DIR: str = env.str("SANDBOX_STATE_DIR", default=str(VAR_DIR / "sandbox"))
+SANDBOX_ALLOW_UNENFORCED_LIMITS: bool = env.bool(
+    "SANDBOX_ALLOW_UNENFORCED_LIMITS", default=False
+)
+
+
+# Limits -----------------------------------------------------------------------------
+
+
+def _limits(prefix: str, default: Limits) -> Limits:
+    """Read one knob for each limit, such as RUN_MAX_CPU_TIME_MS."""
+    return Limits(
+        **{
+            name: env.int(f"{prefix}_{name.upper()}", default=getattr(default, name))
+            for name in LIMIT_NAMES
+        }
+    )
+
+
+RUN_DEFAULT = _limits("RUN_DEFAULT", Limits())
+RUN_MAX = _limits(
+    "RUN_MAX",
+    Limits(
+        cpu_time_ms=30_000,
+        wall_time_ms=60_000,
+        memory_bytes=1024 * MIB,
+        output_bytes=8 * MIB,
+        max_processes=256,
+        file_bytes=256 * MIB,
+        scratch_bytes=512 * MIB,
+        stack_bytes=512 * MIB,
+    ),
+)
+COMPILE_DEFAULT = _limits(
+    "COMPILE_DEFAULT",
+    Limits(
+        cpu_time_ms=20_000,
+        wall_time_ms=30_000,
+        memory_bytes=1024 * MIB,
+        output_bytes=256 * KIB,
+        max_processes=128,
+        file_bytes=256 * MIB,
+        scratch_bytes=512 * MIB,
+    ),
+)
+COMPILE_MAX = _limits(
+    "COMPILE_MAX",
+    Limits(
+        cpu_time_ms=60_000,
+        wall_time_ms=120_000,
+        memory_bytes=2048 * MIB,
+        output_bytes=1 * MIB,
+        max_processes=256,
+        file_bytes=512 * MIB,
+        scratch_bytes=1024 * MIB,
+        stack_bytes=512 * MIB,
+    ),
+)
+
+
+# Logging ----------------------------------------------------------------------------
+
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+}
