@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from celery import Celery
 
 from testing.servers import (
     REPOSITORY,
@@ -109,7 +110,7 @@ class Deployment:
         concurrency: int = 8,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))  # noqa: S108
+        self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))
         # PostgreSQL's own account has to reach its folder below.
         self.folder.chmod(0o711)
         self.postgres = Postgres(self.folder / "postgres")
@@ -138,7 +139,8 @@ class Deployment:
         self.key = ""
 
     def _command(self, name: str, argv: list[str], **options: Any) -> Command:
-        return Command(self.folder / name, name, argv, self.env, **options)
+        env = {**self.env, "WORKER_NAME": name}
+        return Command(self.folder / name, name, argv, env, **options)
 
     def _web(self) -> Command:
         argv = ["-m", "gunicorn", "-c", "gunicorn.conf.py",
@@ -154,10 +156,17 @@ class Deployment:
             name, argv, ready=lambda c: b" ready." in c.log_path.read_bytes()
         )
 
-    def add_worker(self) -> Command:
-        worker = self._worker(f"worker-{len(self.workers)}")
+    def add_worker(self, name: str) -> Command:
+        """Describe one more worker; the caller starts it."""
+        worker = self._worker(name)
         self.workers.append(worker)
-        return worker.start()
+        return worker
+
+    def ring(self, times: int) -> None:
+        """Send the workers' bell through the broker, past the product."""
+        with Celery(broker=self.redis.url) as sender:
+            for _ in range(times):
+                sender.send_task("executions.work", ignore_result=True)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it printed."""

@@ -1,7 +1,7 @@
 """Load with known answers: what is submitted says by itself what must come back.
 
-Every program prints its nonce and its start on the machine's monotonic clock, which jails
-share, so that an output also tells *when* the one start that counted was.
+Every program prints its nonce and its start on the machine's monotonic clock, which
+jails share, so that an output also tells *when* the one start that counted was.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One function for each fault row of the threat model; all raise Violation or return.
 
-A scenario gets a random generator, whose seed the caller prints, and starts a deployment
-of its own. Moments, victims and lengths come from that generator alone.
+A scenario gets a random generator, whose seed the caller prints, and starts a
+deployment of its own. Moments, victims and lengths come from that generator alone.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _kill_and_watch(deployment: Deployment, victim: Command) -> float:
     held = deployment.rows(
         "SELECT id::text, lease_id, status, attempt FROM executions_execution "
         "WHERE status IN ('starting', 'running') AND lease_owner LIKE %s",
-        f"{victim.name}@%",
+        f"%{victim.name}%",
     )
     orphans = {row["id"]: row for row in held}
 
@@ -229,10 +229,11 @@ def deliver_twice(rng: random.Random) -> str:
     with under_load(rng, workers=2) as (deployment, load):
         end = time.monotonic() + rng.uniform(3, 6)
         while time.monotonic() < end:
-            deployment.manage("ring_bell", "--times", str(3 * len(load.accepted) + 3))
+            deployment.ring(3 * len(load.accepted) + 3)
+            time.sleep(rng.uniform(0, 0.5))
         load.stop()
         check_all(deployment, load)
-        deployment.manage("ring_bell", "--times", str(3 * len(load.accepted)))
+        deployment.ring(3 * len(load.accepted))
         rows = check_all(deployment, load)
     return f"{len(rows)} runs, each bell at least four times"
 
@@ -386,8 +387,7 @@ def start_in_any_order(rng: random.Random) -> str:
         deployment.scheduler.stop()
         deployment.redis.stop()
         deployment.postgres.stop()
-        worker = deployment._worker("early")
-        deployment.workers.append(worker)
+        worker = deployment.add_worker("early")
         early = [deployment.web, worker, deployment.scheduler]
         rng.shuffle(early)
         for server in early:
@@ -449,11 +449,7 @@ def _kill_whenever_running(
             time.sleep(rng.uniform(0, 1))
             for pid in deployment.forkserver_pids():
                 os.kill(pid, signal.SIGKILL)
-            owners = [
-                w
-                for w in deployment.workers
-                if row["lease_owner"].startswith(f"{w.name}@")
-            ]
+            owners = [w for w in deployment.workers if w.name in row["lease_owner"]]
             for owner in owners:
                 owner.kill()
                 owner.start()
