@@ -297,6 +297,22 @@ COMPILE_MAX = _limits(
 )
 
 
+# Submissions and requests -----------------------------------------------------------
+
+SUBMISSION_MAX_FILES: int = env.int("SUBMISSION_MAX_FILES", default=64)
+SUBMISSION_MAX_SOURCE_BYTES: int = env.int("SUBMISSION_MAX_SOURCE_BYTES", default=MIB)
+SUBMISSION_MAX_STDIN_BYTES: int = env.int("SUBMISSION_MAX_STDIN_BYTES", default=MIB)
+SUBMISSION_MAX_ARGS: int = env.int("SUBMISSION_MAX_ARGS", default=64)
+SUBMISSION_MAX_ARGS_BYTES: int = env.int("SUBMISSION_MAX_ARGS_BYTES", default=32 * KIB)
+SUBMISSION_MAX_ENV: int = env.int("SUBMISSION_MAX_ENV", default=64)
+SUBMISSION_MAX_ENV_BYTES: int = env.int("SUBMISSION_MAX_ENV_BYTES", default=32 * KIB)
+REQUEST_MAX_BODY_BYTES: int = env.int("REQUEST_MAX_BODY_BYTES", default=4 * MIB)
+"""A body above this is refused unread. JSON and base64 make a program larger."""
+REQUEST_MAX_WAIT_S: int = env.int("REQUEST_MAX_WAIT_S", default=60)
+API_PAGE_SIZE: int = env.int("API_PAGE_SIZE", default=50)
+API_MAX_PAGE_SIZE: int = env.int("API_MAX_PAGE_SIZE", default=200)
+
+
 # Logging ----------------------------------------------------------------------------
 
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
