@@ -5,7 +5,7 @@ files of this machine, read-only, with the checkout at /tmp/checkout. Needs no r
 virtualisation and no image. Streams the command's output and ends with its exit status;
 125 when the guest itself failed, 124 after the time is up.
 
-    python scripts/uml/run.py -- .venv/bin/python -m pytest executions/tests/sandbox
+    python -m scripts.uml.run -- .venv/bin/python -m pytest executions/tests/sandbox
 """
 
 from __future__ import annotations
