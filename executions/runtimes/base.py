@@ -12,11 +12,11 @@ class Prestart:
     """An interpreter that waits, already started, inside a warm jail.
 
     `argv` is executed in the jail ahead of time, with `env` added and `files` (name to
-    text) written to a folder of its own, for which `{folder}` stands in both. It removes
-    that folder, reads one JSON line from file descriptor 3 (`{"argv": [...], "env":
-    {...}}`, argv[0] being the program's own file), closes the descriptor, and from there
-    on is what `command` with these arguments would be. Only runs whose argument list
-    begins with `command` are given to it; all others start afresh.
+    text) written to a folder of its own, for which `{folder}` stands in both. It
+    removes that folder, reads one JSON line from file descriptor 3 (`{"argv": [...],
+    "env": {...}}`, argv[0] being the program's own file), closes the descriptor, and
+    from there on is what `command` with these arguments would be. Only runs whose
+    argument list begins with `command` are given to it; all others start afresh.
     """
 
     key: str
@@ -31,12 +31,12 @@ class Runtime:
     """One language, as it is compiled and run in the scratch folder of a sandbox.
 
     `compile` and `run` are argument lists, never shell text, with the placeholders of
-    runtimes.build. `version` prints the version; its first line that holds a digit is
-    shown. `packages` are the Debian packages that bring the toolchain, `paths` the
-    files and folders (or patterns of them) outside /usr, /bin and /lib that it reads. `minimum` and
-    `compile_minimum` are the limits below which the runtime itself would fail or hang;
-    lower requests are raised to them. `name_of` reads from the source what the program
-    has to be called, for languages where its file cannot have just any name.
+    runtimes.build. `version` prints the version: the first number with a dot is taken from its
+    first line that holds a digit, or else that line. `packages` are the Debian packages that bring the toolchain, `paths` the
+    files and folders, or patterns of them, that it reads outside /usr, /bin and /lib.
+    `minimum` and `compile_minimum` are the limits below which the runtime itself would
+    fail or hang; lower requests are raised to them. `name_of` reads from the source
+    what the program is called, for languages where its file cannot have any name.
     """
 
     key: str

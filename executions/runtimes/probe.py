@@ -8,6 +8,7 @@ long as the executables stay the same files.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -22,6 +23,8 @@ from executions.runtimes.build import BASE_ENV, SEARCH_PATH
 # What a sandbox shows of the machine, read-only.
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 VERSION_TIMEOUT_S = 20.0
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +118,9 @@ def _start(runtime: Runtime) -> Probe:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Probe(runtime, problem=f"{name} does not start: {error}")
     lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
-    version = next((line for line in lines if any(map(str.isdigit, line))), "")
+    line = next((line for line in lines if any(map(str.isdigit, line))), "")
     if done.returncode != 0:
         code = done.returncode
         return Probe(runtime, problem=f"{' '.join(runtime.version)} exited with {code}")
-    return Probe(runtime, version=version.strip())
+    number = _NUMBER.search(line)
+    return Probe(runtime, version=number[0] if number else line.strip())

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+ELIXIR = Runtime(
+    key="elixir",
+    label="Elixir",
+    aliases=("exs",),
+    source_name="main.exs",
+    run=("elixir", "{entry}"),
+    version=("elixir", "--short-version"),
+    packages=("elixir",),
+    selftest="IO.puts(6 * 7)\n",
+)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import re
+
+from executions.runtimes.base import Runtime
+
+_MODULE = re.compile(r"^\s*-module\(\s*'?(\w+)'?\s*\)", re.MULTILINE)
+
+
+def module_name(source: str) -> str | None:
+    """Return the module, which has to be called like its file."""
+    found = _MODULE.search(source)
+    return found[1] if found else None
+
+
+ERLANG = Runtime(
+    key="erlang",
+    label="Erlang",
+    aliases=("erl",),
+    source_name="main.erl",
+    name_of=module_name,
+    compile=("erlc", "{sources}"),
+    run=("erl", "-noshell", "-s", "{name}", "main", "-s", "init", "stop", "-extra"),
+    version=(
+        "erl",
+        "-noshell",
+        "-eval",
+        'io:format("~s~n", [erlang:system_info(otp_release)]), halt().',
+    ),
+    packages=("erlang-base",),
+    selftest=(
+        '-module(main).\n-export([main/0]).\n\nmain() -> io:format("~p~n", [6 * 7]).\n'
+    ),
+)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+LISP = Runtime(
+    key="lisp",
+    label="Common Lisp (SBCL)",
+    aliases=("common-lisp", "sbcl", "cl"),
+    source_name="main.lisp",
+    run=("sbcl", "--script", "{entry}"),
+    version=("sbcl", "--version"),
+    packages=("sbcl",),
+    selftest='(format t "~d~%" (* 6 7))\n',
+)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+NIM = Runtime(
+    key="nim",
+    label="Nim",
+    aliases=("nimrod",),
+    source_name="main.nim",
+    compile=(
+        "nim",
+        "compile",
+        "--hints:off",
+        "--verbosity:0",
+        "-d:release",
+        "--nimcache:nimcache",
+        "-o:a.out",
+        "{entry}",
+    ),
+    run=("./a.out",),
+    version=("nim", "--version"),
+    packages=("nim", "gcc"),
+    paths=("/etc/nim",),
+    selftest="echo 6 * 7\n",
+)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+PASCAL = Runtime(
+    key="pascal",
+    label="Pascal (Free Pascal)",
+    aliases=("fpc", "pas", "freepascal"),
+    source_name="main.pas",
+    compile=("fpc", "-v0w", "-O2", "-oa.out", "{entry}"),
+    run=("./a.out",),
+    version=("fpc", "-iV"),
+    packages=("fp-compiler",),
+    paths=("/etc/fpc*.cfg",),
+    selftest="begin\n  writeln(6 * 7);\nend.\n",
+)

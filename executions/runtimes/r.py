@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from executions.runtimes.base import Runtime
+
+R = Runtime(
+    key="r",
+    label="R",
+    aliases=("rscript",),
+    source_name="main.R",
+    run=("Rscript", "--vanilla", "{entry}"),
+    version=("Rscript", "--version"),
+    packages=("r-base-core",),
+    paths=("/etc/R",),
+    selftest='cat(6 * 7, "\\n", sep = "")\n',
+)
