@@ -57,7 +57,8 @@ def kernel_command(folder: Path, memory_mib: int) -> list[str]:
     return [
         kernel, f"mem={memory_mib}M", "root=/dev/root", "rootfstype=hostfs",
         "rootflags=/", "ro", f"init={HERE / 'init'}", f"job={folder}",
-        f"checkout={CHECKOUT}", f"uml_dir={folder}", "umid=guest", "con=null",
+        f"checkout={CHECKOUT}", f"interpreter={sys.base_prefix}",
+        f"uml_dir={folder}", "umid=guest", "con=null",
         "con0=null,fd:1", "quiet",
     ]  # fmt: skip
 
