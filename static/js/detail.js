@@ -1,0 +1,4 @@
+// The page of one execution: follows it while it is not final.
+"use strict";
+
+Result.start();
