@@ -1,0 +1,434 @@
+"""Control groups of the jails, version 1 and version 2, seen through directory fds.
+
+The fork server opens the place where it may make cgroups before it gives up its view of
+the host, and works relative to these descriptors ever after. Each stage of a run gets a
+cgroup of its own, so that its CPU time and its peak memory start at zero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from executions.sandbox.agent import Usage
+
+PREFIX: Final = "coding-platform."
+# A program may start many threads: together they weigh less than the worker and agent.
+CPU_WEIGHT: Final = 50  # of a default of 100 (version 2)
+CPU_SHARES: Final = 512  # of a default of 1024 (version 1)
+_NO_PROCESS: Final = (errno.ESRCH,)
+
+
+class CgroupsUnusable(Exception):
+    """Limits cannot be enforced with cgroups here; the text says what would help."""
+
+
+class Mount(NamedTuple):
+    """One mounted hierarchy: where, which part of it, and its controllers."""
+
+    point: str
+    root: str
+    version: int
+    options: frozenset[str]
+
+
+class Hierarchy(NamedTuple):
+    """A directory in which the jails' cgroups are made, by controller name."""
+
+    fd: int
+    controllers: frozenset[str]
+
+
+class StageFiles(NamedTuple):
+    """Descriptors for the agent: to enter a stage's cgroup, and to read its use."""
+
+    enter: list[int]
+    usage: list[int]
+
+
+def mounts(mountinfo: str) -> Iterator[Mount]:
+    """Yield the cgroup hierarchies that /proc/self/mountinfo lists."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (kind, _, options) = before.split(), after.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            version = 2 if kind == "cgroup2" else 1
+            yield Mount(fields[4], fields[3], version, frozenset(options.split(",")))
+
+
+def memberships(proc_cgroup: str) -> dict[str, str]:
+    """Map each version 1 controller, and "" for version 2, to a process's cgroup."""
+    found = {}
+    for line in proc_cgroup.splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            found[name] = path
+    return found
+
+
+def _below(mount: Mount, path: str) -> str:
+    """Return where the cgroup `path` is seen under this mount."""
+    if mount.root != "/" and path.startswith(mount.root):
+        path = path[len(mount.root) :]
+    return mount.point.rstrip("/") + "/" + path.strip("/")
+
+
+def _write(fd: int, name: str, value: str) -> None:
+    handle = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        os.write(handle, value.encode())
+    finally:
+        os.close(handle)
+
+
+def _read(fd: int, name: str) -> str:
+    handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        return os.read(handle, 1 << 16).decode()
+    finally:
+        os.close(handle)
+
+
+def _open_directory(path: str, dir_fd: int | None = None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
+class Stage:
+    """The cgroup of one stage, in every hierarchy."""
+
+    def __init__(self, groups: Cgroups, name: str) -> None:
+        self._groups = groups
+        self._name = name
+        self._fds: list[int] = []
+        self._memory_bytes = 0
+        try:
+            for hierarchy in groups.hierarchies:
+                os.mkdir(name, 0o755, dir_fd=hierarchy.fd)
+                self._fds.append(_open_directory(name, hierarchy.fd))
+            self._prepare()
+        except OSError:
+            self.close()
+            groups.remove(name)
+            raise
+
+    def _fd_of(self, controller: str) -> int:
+        for hierarchy, fd in zip(self._groups.hierarchies, self._fds, strict=True):
+            if controller in hierarchy.controllers:
+                return fd
+        raise KeyError(controller)
+
+    def _prepare(self) -> None:
+        if self._groups.version == 1:
+            if self._groups.has("cpu"):
+                _write(self._fd_of("cpu"), "cpu.shares", str(CPU_SHARES))
+            return
+        fd = self._fds[0]
+        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
+            # Neither exists on every kernel: without swap accounting there is no limit.
+            with contextlib.suppress(FileNotFoundError):
+                _write(fd, name, value)
+        if self._groups.has("cpu"):
+            _write(fd, "cpu.weight", str(CPU_WEIGHT))
+
+    def limit(self, memory_bytes: int, max_processes: int) -> None:
+        """Set the limits; what is used already may be more than a lower one allows.
+
+        Version 1 then raises OSError (EBUSY), version 2 kills.
+        """
+        _write(self._fd_of("pids"), "pids.max", str(max_processes))
+        memory = self._fd_of("memory")
+        if self._groups.version == 2:
+            _write(memory, "memory.max", str(memory_bytes))
+            return
+        names = ["memory.limit_in_bytes"]
+        if self._groups.counts_swap:
+            # Memory may never be above memory plus swap, not even in between.
+            raised = not self._memory_bytes or memory_bytes > self._memory_bytes
+            names.insert(0 if raised else 1, "memory.memsw.limit_in_bytes")
+        if not self._memory_bytes:
+            names.sort(key=len)  # the first time both are unlimited: memory first
+        for name in names:
+            _write(memory, name, str(memory_bytes))
+        self._memory_bytes = memory_bytes
+
+    def open_files(self) -> StageFiles:
+        """Return new descriptors for the agent; the caller closes them."""
+        enter = [
+            os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=fd)
+            for fd in self._fds
+        ]
+        usage = [
+            os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd_of(controller))
+            for controller, name in _USAGE_FILES[self._groups.version]
+        ]
+        return StageFiles(enter, usage)
+
+    def close(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+
+
+_USAGE_FILES: Final = {
+    1: (
+        ("cpuacct", "cpuacct.usage"),
+        ("memory", "memory.max_usage_in_bytes"),
+        ("memory", "memory.usage_in_bytes"),
+        ("memory", "memory.oom_control"),
+        ("pids", "pids.events"),
+    ),
+    2: (
+        ("memory", "cpu.stat"),
+        ("memory", "memory.peak"),
+        ("memory", "memory.current"),
+        ("memory", "memory.events"),
+        ("pids", "pids.events"),
+    ),
+}
+
+
+def read_usage(version: int, fds: Sequence[int]) -> Usage:
+    """Read what a stage has used from the descriptors of Stage.open_files."""
+    cpu, peak, now, memory_events, pids_events = (os.pread(fd, 4096, 0) for fd in fds)
+    return Usage(
+        cpu_ns=int(cpu) if version == 1 else _counter(cpu, b"usage_usec") * 1000,
+        memory_peak_bytes=int(peak),
+        memory_bytes=int(now),
+        oom_kills=_counter(memory_events, b"oom_kill"),
+        processes_refused=_counter(pids_events, b"max"),
+    )
+
+
+def _counter(text: bytes, name: bytes) -> int:
+    for line in text.splitlines():
+        key, _, value = line.partition(b" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+class Cgroups:
+    """The place where one fork server makes the cgroups of its jails."""
+
+    def __init__(self, version: int, name: str, hierarchies: list[Hierarchy]) -> None:
+        self.version = version
+        self._name = name
+        self.hierarchies = hierarchies
+        memory = next(h.fd for h in hierarchies if "memory" in h.controllers)
+        self.counts_swap = version == 1 and _exists(
+            memory, "memory.memsw.limit_in_bytes"
+        )
+
+    def has(self, controller: str) -> bool:
+        return any(controller in h.controllers for h in self.hierarchies)
+
+    def create(self, name: str) -> Stage:
+        return Stage(self, name)
+
+    def remove(self, name: str) -> bool:
+        """Remove a cgroup; False when the kernel still finds it busy: try again."""
+        removed = True
+        for hierarchy in self.hierarchies:
+            try:
+                os.rmdir(name, dir_fd=hierarchy.fd)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                removed = False
+        return removed
+
+    def remove_all(self) -> None:
+        """Remove the server's own directory, when it is empty and nothing follows."""
+        for hierarchy in self.hierarchies:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"../{self._name}", dir_fd=hierarchy.fd)
+
+
+def _exists(fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=fd)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def find(name: str, configured: str = "") -> Cgroups:
+    """Make the directory `name` for the jails in the best place there is.
+
+    `configured` names a version 2 cgroup to use instead of looking for one. Raises
+    CgroupsUnusable.
+    """
+    found = list(mounts(Path("/proc/self/mountinfo").read_text()))
+    own = memberships(Path("/proc/self/cgroup").read_text())
+    reasons = []
+    for attempt in (_find_version_2, _find_version_1):
+        try:
+            return attempt(name, found, own, configured)
+        except CgroupsUnusable as problem:
+            reasons.append(str(problem))
+    raise CgroupsUnusable("; ".join(reason for reason in reasons if reason))
+
+
+def _find_version_1(
+    name: str, found: list[Mount], own: dict[str, str], configured: str
+) -> Cgroups:
+    places: dict[str, set[str]] = {}
+    for controller in ("memory", "pids", "cpuacct", "cpu"):
+        for mount in found:
+            if mount.version == 1 and controller in mount.options:
+                path = _below(mount, own.get(controller, "/"))
+                places.setdefault(path, set()).add(controller)
+                break
+        else:
+            if controller != "cpu":
+                raise CgroupsUnusable("" if configured else _NO_VERSION_1)
+    made = [f"{place.rstrip('/')}/{name}" for place in places]
+    try:
+        for path in made:
+            os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise CgroupsUnusable(
+            f"cgroups of version 1 can be made by root only ({error.strerror}: "
+            f"{error.filename}): run as root, or boot with cgroup version 2"
+        ) from error
+    hierarchies = [
+        Hierarchy(_open_directory(path), frozenset(controllers))
+        for path, controllers in zip(made, places.values(), strict=True)
+    ]
+    return Cgroups(1, name, hierarchies)
+
+
+_NO_VERSION_1: Final = "cgroup version 1 lacks the memory, pids or cpuacct controller"
+_NEEDED: Final = frozenset({"memory", "pids"})
+_WANTED: Final = frozenset({"memory", "pids", "cpu"})
+_DELEGATE: Final = (
+    "run under `systemd-run --user --scope -p Delegate=yes …` (or set Delegate=yes in "
+    "the service's unit)"
+)
+
+
+def _find_version_2(
+    name: str, found: list[Mount], own: dict[str, str], configured: str
+) -> Cgroups:
+    mount = next((m for m in found if m.version == 2), None)
+    if mount is None or "" not in own:
+        raise CgroupsUnusable("cgroup version 2 is not mounted")
+    parent = configured or _delegated_parent(mount, own[""])
+    try:
+        available = set(Path(parent, "cgroup.controllers").read_text().split())
+    except OSError as error:
+        raise CgroupsUnusable(f"{parent} is no cgroup ({error.strerror})") from error
+    if missing := _NEEDED - available:
+        if not available and any(m.version == 1 for m in found):
+            raise CgroupsUnusable("")  # hybrid: the controllers are on version 1
+        raise CgroupsUnusable(
+            f"cgroup version 2 is mounted, but the {' and '.join(sorted(missing))} "
+            f"controller is not delegated to this user: {_DELEGATE}"
+        )
+    try:
+        _enable(parent, available & _WANTED)
+        path = f"{parent.rstrip('/')}/{name}"
+        os.makedirs(path, exist_ok=True)
+        _enable(path, available & _WANTED)
+    except OSError as error:
+        raise CgroupsUnusable(
+            f"the cgroup {parent} does not belong to this user ({error.strerror}): "
+            f"{_DELEGATE}"
+        ) from error
+    hierarchy = Hierarchy(_open_directory(path), frozenset(available & _WANTED))
+    return Cgroups(2, name, [hierarchy])
+
+
+def _delegated_parent(mount: Mount, own: str) -> str:
+    """Choose where to make cgroups: our own if it is ours to use, or the top as root.
+
+    systemd marks the cgroups that it delegates with an extended attribute; in all
+    others it does not expect anybody to make cgroups.
+    """
+    path = _below(mount, own)
+    if os.geteuid() != 0 or own == "/":
+        return path
+    with contextlib.suppress(OSError):
+        if os.getxattr(path, "trusted.delegate") == b"1":
+            return path
+    top = Path(mount.point)
+    if set(top.joinpath("cgroup.subtree_control").read_text().split()) >= _NEEDED:
+        return str(top)
+    return path
+
+
+def _enable(path: str, controllers: set[str]) -> None:
+    """Let the children of a cgroup have these controllers.
+
+    A cgroup whose children have controllers may have no processes of its own (but for
+    the root), so those there move into a child.
+    """
+    control = Path(path, "cgroup.subtree_control")
+    if set(control.read_text().split()) >= controllers:
+        return
+    change = " ".join(f"+{name}" for name in sorted(controllers))
+    try:
+        control.write_text(change)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        _move_processes(path, f"{path.rstrip('/')}/{PREFIX}main")
+        control.write_text(change)
+
+
+def _move_processes(source: str, target: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    for _ in range(100):  # new ones may be forked meanwhile
+        processes = Path(source, "cgroup.procs").read_text().split()
+        if not processes:
+            return
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                Path(target, "cgroup.procs").write_text(process)
+
+
+def remove_left_overs(name: str) -> None:
+    """Remove the cgroups that a killed server called `name` made, wherever."""
+    for mount in mounts(Path("/proc/self/mountinfo").read_text()):
+        own = memberships(Path("/proc/self/cgroup").read_text())
+        names = [""] if mount.version == 2 else sorted(mount.options & own.keys())
+        for parent in {
+            mount.point,
+            *(_below(mount, own[n]) for n in names if n in own),
+        }:
+            remove_tree(f"{parent.rstrip('/')}/{name}")
+
+
+def remove_tree(path: str, *, timeout_s: float = 5.0) -> bool:
+    """Kill what still runs in a cgroup and remove it with its children.
+
+    For what a killed server left behind. False when something is still busy.
+    """
+    deadline = time.monotonic() + timeout_s
+    top = Path(path)
+    while top.exists():
+        for folder in (*sorted(p for p in top.iterdir() if p.is_dir()), top):
+            with contextlib.suppress(FileNotFoundError):
+                _kill_members(folder)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if time.monotonic() > deadline:
+            return False
+        if top.exists():
+            time.sleep(0.01)
+    return True
+
+
+def _kill_members(folder: Path) -> None:
+    for process in folder.joinpath("cgroup.procs").read_text().split():
+        if process != "0":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)

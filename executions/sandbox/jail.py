@@ -1,0 +1,448 @@
+"""What a jail is made of: its file system, its namespaces and what it may not do.
+
+The fork server calls build_root() once, which leaves it inside a small read-only root of
+its own. Each jail is then a clone() of the server that adds what is private to it: one
+tmpfs behind every writable folder, /proc, a network without a way out, its own uid.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from executions.sandbox import agent, cgroups, linux, seccomp
+
+SCRATCH: Final = "/box"
+HOME: Final = "/home/runner"
+# Each writable folder and its part of the one tmpfs that caps them all.
+WRITABLE: Final = {
+    SCRATCH: "box",
+    "/tmp": "tmp",  # noqa: S108 - the jail's own
+    "/var/tmp": "var_tmp",  # noqa: S108
+    "/dev/shm": "shm",  # noqa: S108
+    HOME: "home",
+}
+ENVIRONMENT: Final = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": HOME,
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",  # noqa: S108
+}
+HOSTNAME: Final = "sandbox"
+ROOTLESS_UID: Final = 1000
+MAX_FILES: Final = 1024
+INODES: Final = 65536
+
+_SYSTEM_FOLDERS: Final = ("usr", "bin", "sbin", "lib", "lib64", "lib32", "libx32")
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS: Final = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+# From /etc only this is shown, copied, as far as everybody may read it: the rest may
+# hold what is nobody's business. What a toolchain needs besides comes from `read_only`.
+_ETC: Final = (
+    "alternatives",
+    "debian_version",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "localtime",
+    "mime.types",
+    "os-release",
+    "protocols",
+    "services",
+    "timezone",
+)
+_ETC_FILE_BYTES: Final = 1 << 20
+# What tells about the host or other users, and is readable by everyone on some kernels.
+_MASKED: Final = (
+    "cmdline",
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "modules",
+    "sched_debug",
+    "sysrq-trigger",
+    "timer_list",
+)
+_NAMESPACES: Final = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWCGROUP
+)
+
+
+# What a jail says on the control socket, besides asking for a stage by its number.
+READY: Final = b"+"
+FAILED: Final = b"!"
+
+
+class Identity(NamedTuple):
+    """Who runs in a jail, and whether that takes a user namespace."""
+
+    uid: int
+    rootless: bool
+
+
+# ---- the root file system, made once by the fork server ----
+
+
+def build_root(
+    workspace: str, read_only: Iterable[str], uids: Sequence[int], *, rootless: bool
+) -> None:
+    """Leave the host's file system for a small read-only root.
+
+    `workspace` is any existing folder, covered (for this process) while building.
+    `read_only` names what toolchains need outside /usr; `uids` get a line in
+    /etc/passwd. Afterwards the host is reachable only by descriptors that were open
+    before. In rootless mode the process gains a user namespace first.
+    """
+    if rootless:
+        _enter_user_namespace(0)
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount(
+        "tmpfs", workspace, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755"
+    )
+    root = Path(workspace)
+    _make_folders(root)
+    _fill_etc(root / "etc", uids)
+    _show_system(root)
+    for path in read_only:
+        _show(Path(path), root)
+    _make_devices(root / "dev")
+    # The jails cover it with their own; without it the kernel refuses them one.
+    linux.mount("/proc", str(root / "proc"), "", linux.MS_BIND | linux.MS_REC)
+    os.chdir(root)
+    linux.pivot_root(".", ".")
+    linux.unmount(".")
+    os.chdir("/")
+    flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("", "/", "", linux.MS_REMOUNT | linux.MS_BIND | flags)
+
+
+def _enter_user_namespace(uid: int) -> None:
+    """Become `uid` of a new user namespace in which only this user exists."""
+    outer_uid, outer_gid = os.geteuid(), os.getegid()
+    linux.unshare(linux.CLONE_NEWUSER)
+    _map_user(uid, outer_uid, outer_gid)
+
+
+def _map_user(uid: int, outer_uid: int, outer_gid: int) -> None:
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {outer_uid} 1"),
+        ("gid_map", f"{uid} {outer_gid} 1"),
+    ):
+        handle = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(handle, text.encode())
+        finally:
+            os.close(handle)
+
+
+def _make_folders(root: Path) -> None:
+    for folder in ("dev", "etc", "proc", "root", "run", "sys", "var", *WRITABLE):
+        (root / folder.lstrip("/")).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _fill_etc(etc: Path, uids: Sequence[int]) -> None:
+    for name in _ETC:
+        _copy_public(Path("/etc", name), etc / name)
+    accounts = [
+        "root:x:0:0:root:/root:/usr/sbin/nologin",
+        *(f"runner{_suffix(i)}:x:{u}:{u}::{HOME}:/bin/sh" for i, u in enumerate(uids)),
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+    ]
+    groups = [
+        "root:x:0:",
+        *(f"runner{_suffix(i)}:x:{u}:" for i, u in enumerate(uids)),
+        "nogroup:x:65534:",
+    ]
+    files = {
+        "passwd": accounts,
+        "group": groups,
+        "hosts": [f"127.0.0.1 localhost {HOSTNAME}", "::1 localhost"],
+        "hostname": [HOSTNAME],
+        "nsswitch.conf": ["passwd: files", "group: files", "hosts: files"],
+        "resolv.conf": [],
+    }
+    for name, lines in files.items():
+        (etc / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _suffix(index: int) -> str:
+    return str(index) if index else ""
+
+
+def _copy_public(source: Path, target: Path) -> None:
+    """Copy a file or tree as far as anyone may read it; links stay links."""
+    try:
+        mode = source.lstat().st_mode
+    except OSError:
+        return
+    if stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISDIR(mode) and mode & stat.S_IROTH:
+        target.mkdir(mode=0o755, exist_ok=True)
+        for entry in sorted(source.iterdir()):
+            _copy_public(entry, target / entry.name)
+    elif stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        if source.stat().st_size <= _ETC_FILE_BYTES:
+            shutil.copyfile(source, target)
+
+
+def _show_system(root: Path) -> None:
+    for name in _SYSTEM_FOLDERS:
+        source, target = Path("/", name), root / name
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        elif source.is_dir():
+            target.mkdir()
+            _bind_read_only(source, target)
+
+
+def _show(source: Path, root: Path) -> None:
+    """Show one more file or folder of the host, read-only, at its own path."""
+    target = root / str(source).lstrip("/")
+    if not source.is_absolute() or not source.exists() or target.exists():
+        return
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if Path("/etc") in source.parents:
+        _copy_public(source.resolve(), target)
+        return
+    if source.is_dir():
+        target.mkdir()
+    else:
+        target.touch()
+    _bind_read_only(source, target)
+
+
+def _bind_read_only(source: Path, target: Path) -> None:
+    flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+    try:
+        linux.bind(str(source), str(target), flags)
+    except OSError:
+        # In a user namespace what is mounted below comes along or not at all.
+        linux.mount(str(source), str(target), "", linux.MS_BIND | linux.MS_REC)
+        kept = linux.kept_flags(str(target))
+        bind_again = linux.MS_REMOUNT | linux.MS_BIND | flags | kept
+        linux.mount("", str(target), "", bind_again)
+
+
+def _make_devices(dev: Path) -> None:
+    for name in _DEVICES:
+        target = dev / name
+        target.touch()
+        # A read-only mount keeps programs from changing the host's node (its times).
+        linux.bind(
+            f"/dev/{name}",
+            str(target),
+            linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NOEXEC,
+        )
+    for name, aim in _DEVICE_LINKS.items():
+        (dev / name).symlink_to(aim)
+
+
+# ---- one jail ----
+
+
+class Scratch:
+    """The tmpfs behind everything that is writable in one jail."""
+
+    def __init__(self, size_bytes: int, identity: Identity) -> None:
+        self._fs, self.mount_fd = linux.new_tmpfs(
+            size=str(size_bytes), nr_inodes=str(INODES), mode="0711"
+        )
+        for name in WRITABLE.values():
+            os.mkdir(name, 0o700, dir_fd=self.mount_fd)
+            if not identity.rootless:
+                os.chown(name, identity.uid, identity.uid, dir_fd=self.mount_fd)
+
+    def resize(self, size_bytes: int) -> None:
+        linux.resize_tmpfs(self._fs, size=str(size_bytes))
+
+    def release_mount(self) -> None:
+        """Drop the server's hold on the mount, once the jail has its own."""
+        if self.mount_fd >= 0:
+            os.close(self.mount_fd)
+            self.mount_fd = -1
+
+    def close(self) -> None:
+        self.release_mount()
+        os.close(self._fs)
+
+
+class JailConfinement:
+    """The agent's side of the cgroups: enter them, read them, ask for more of them."""
+
+    def __init__(
+        self, control: socket.socket, version: int, first: cgroups.StageFiles | None
+    ) -> None:
+        self._control = control
+        self._version = version
+        self._limited = first is not None
+        self._stages: dict[int, cgroups.StageFiles] = {}
+        if first is not None:
+            self._stages[0] = first
+
+    def place(self, stage: int) -> None:
+        if self._limited:
+            for fd in self._files(stage).enter:
+                os.write(fd, b"0")
+        linux.no_new_privileges()
+        linux.install_filter(seccomp.PROGRAM_FILTER)
+
+    def usage(self, stage: int) -> agent.Usage | None:
+        if not self._limited:
+            return None
+        return cgroups.read_usage(self._version, self._files(stage).usage)
+
+    def _files(self, stage: int) -> cgroups.StageFiles:
+        if stage not in self._stages:
+            self._stages[stage] = self._ask_for(stage)
+        return self._stages[stage]
+
+    def _ask_for(self, stage: int) -> cgroups.StageFiles:
+        """Have the server make the stage's cgroup (if need be) and hand out its files.
+
+        The answer comes over a socket of its own, as the agent and its children share
+        the control socket.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            socket.send_fds(self._control, [str(stage).encode()], [theirs.fileno()])
+            theirs.close()
+            answer, fds, _, _ = socket.recv_fds(ours, 256, 16)
+        if not answer.isdigit():
+            raise OSError(
+                f"no cgroup for stage {stage}: {answer.decode() or 'refused'}"
+            )
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return cgroups.StageFiles(fds[: int(answer)], fds[int(answer) :])
+
+
+class Plan(NamedTuple):
+    """All that a jail's first process is made from."""
+
+    identity: Identity
+    listener: socket.socket
+    control: socket.socket
+    scratch: Scratch
+    cgroup_version: int
+    stage: cgroups.StageFiles | None
+    warm: agent.Warm | None
+    bounds: agent.Bounds
+
+
+def start(plan: Plan) -> tuple[int, int]:
+    """Start a jail with its agent; return the pid and a pidfd of its first process."""
+    flags = _NAMESPACES | (linux.CLONE_NEWUSER if plan.identity.rootless else 0)
+    outer = os.geteuid(), os.getegid()
+    pid, pidfd = linux.clone(flags)
+    if pid:
+        return pid, pidfd
+    try:
+        _be_jail(plan, outer)
+    except BaseException as error:  # noqa: BLE001 - nothing may leave the child
+        with contextlib.suppress(OSError):
+            plan.control.send(FAILED + repr(error).encode()[:900])
+    finally:
+        os._exit(70)
+
+
+def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:
+    confinement = _enter(plan, outer)
+    place = agent.Place(
+        scratch=SCRATCH,
+        env=ENVIRONMENT,
+        writable=tuple(path for path in WRITABLE if path != SCRATCH),
+    )
+    os.chdir(SCRATCH)
+    # Fails when the server died before it could take the jail along.
+    plan.control.send(READY)
+    agent.serve(plan.listener, confinement, place, warm=plan.warm, bounds=plan.bounds)
+
+
+def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
+    """Turn this fresh clone into the inside of the jail."""
+    fds = [0, 1, 2, plan.listener.fileno(), plan.control.fileno()]
+    if plan.stage is not None:
+        fds += [*plan.stage.enter, *plan.stage.usage]
+    linux.close_all_but([*fds, plan.scratch.mount_fd])
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    os.setsid()
+    if plan.identity.rootless:
+        _map_user(plan.identity.uid, *outer)
+    _mount_all(plan.scratch.mount_fd)
+    linux.set_hostname(HOSTNAME)
+    linux.loopback_up()
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES))
+    _drop_privileges(plan.identity)
+    return JailConfinement(plan.control, plan.cgroup_version, plan.stage)
+
+
+def _mount_all(scratch_fd: int) -> None:
+    # The whole tmpfs must be somewhere for its parts to be bound from, and unmounting
+    # costs an RCU grace period: it goes where the new /proc then covers it.
+    linux.attach_mount(scratch_fd, "/proc")
+    os.close(scratch_fd)
+    for target, part in WRITABLE.items():
+        linux.bind(f"/proc/{part}", target)
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", "/proc", "proc", flags)
+    for name in _MASKED:
+        with contextlib.suppress(FileNotFoundError):
+            linux.bind("/dev/null", f"/proc/{name}")
+
+
+def _drop_privileges(identity: Identity) -> None:
+    linux.drop_bounding_set()
+    if not identity.rootless:
+        os.setgroups([])
+        os.setresgid(identity.uid, identity.uid, identity.uid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    linux.drop_capabilities()
+    linux.no_new_privileges()
+    linux.install_filter(seccomp.AGENT_FILTER)
+    # A change of uid undoes both.
+    linux.die_with_parent(signal.SIGKILL)
+    linux.set_dumpable(False)
+
+
+def answer_stage(
+    reply_fd: int, files: cgroups.StageFiles | None, problem: str = ""
+) -> None:
+    """Answer JailConfinement's question; the server's side of _ask_for."""
+    with socket.socket(fileno=reply_fd) as reply, contextlib.suppress(OSError):
+        if files is None:
+            reply.send(problem.encode()[:200])
+            return
+        fds = array.array("i", [*files.enter, *files.usage])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+        reply.sendmsg([str(len(files.enter)).encode()], rights, socket.MSG_DONTWAIT)

@@ -1,0 +1,311 @@
+"""The backend that runs programs in jails on this machine.
+
+Keeps a fork server running (see forkserver.py) and speaks to the agents in its jails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from executions.sandbox import forkserver
+from executions.sandbox.base import (
+    RunSpec,
+    SandboxError,
+    SandboxGone,
+    SandboxUnavailable,
+    Session,
+)
+from executions.sandbox.session import AgentSession
+
+_START_TIMEOUT_S: Final = 20.0
+_ANSWER_TIMEOUT_S: Final = 5.0
+_TAKE_TIMEOUT_S: Final = 60.0
+# What the fork server sees of the host's environment.
+_CLEAN_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+_BOOT: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from executions.sandbox import forkserver; forkserver.main()"
+)
+
+
+class JailBackend:
+    """Runs programs in jails of a fork server that it shares with other workers.
+
+    `state` is the installation's folder for sockets and locks. The server is started
+    when first needed. Safe to use from many threads.
+    """
+
+    def __init__(
+        self, state: str | os.PathLike[str], config: forkserver.Config | None = None
+    ) -> None:
+        self._state = Path(state).resolve()
+        self._config = config or forkserver.Config()
+        self._name = self._config.server_name()
+        self._lock = threading.Lock()
+        self._idle: list[_Connection] = []
+        self._closed = False
+        # One stays open, so that the server knows somebody uses it.
+        self._anchor: _Connection | None = None
+        _make_private(self._state)
+        self.scope = f"jails:{_installation(self._state)}"
+
+    def start(self, spec: RunSpec) -> Session:
+        stages = [] if spec.compile is None else [spec.compile.limits]
+        stages += [spec.run.limits] * len(spec.cases)
+        answer = self._ask(
+            {
+                "op": "take",
+                "key": spec.key,
+                "prestart": spec.prestart,
+                "stages": [
+                    {
+                        "memory_bytes": limits.memory_bytes,
+                        "max_processes": limits.max_processes,
+                    }
+                    for limits in stages
+                ],
+                "scratch_bytes": max(limits.scratch_bytes for limits in stages),
+            },
+            timeout_s=_TAKE_TIMEOUT_S,
+        )
+        try:
+            agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
+        except OSError as error:
+            raise SandboxUnavailable(f"the jail ended at once: {error}") from error
+        return AgentSession.run(agent, spec, unenforced=tuple(answer["unenforced"]))
+
+    def attach(self, key: str) -> Session:
+        answer, folder = self._find(key)
+        try:
+            agent = _connect(folder / answer["jail"], socket.SOCK_STREAM)
+        except OSError as error:
+            raise SandboxGone(f"the jail of {key} has ended") from error
+        return AgentSession.attach(agent, key, unenforced=tuple(answer["unenforced"]))
+
+    def problems(self) -> list[str]:
+        try:
+            status = self.status()
+        except SandboxError as error:
+            return [str(error)]
+        return [status["problem"]] if status["problem"] else []
+
+    def status(self) -> dict[str, Any]:
+        """Return the fork server's counts of jails, and its pid."""
+        return self._ask({"op": "status"}, timeout_s=_ANSWER_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Let go of the fork server, which ends at once if nothing runs in it."""
+        with self._lock:
+            self._closed = True
+            anchor, self._anchor = self._anchor, None
+            connections, self._idle = self._idle, []
+        for connection in connections:
+            connection.close()
+        if anchor is not None:
+            with contextlib.suppress(SandboxError, OSError):
+                anchor.ask({"op": "leave"}, _ANSWER_TIMEOUT_S)
+            anchor.close()
+
+    @property
+    def _folder(self) -> Path:
+        return self._state / self._name
+
+    def _find(self, key: str) -> tuple[dict[str, Any], Path]:
+        """Ask every fork server here: one of older code may still run that key.
+
+        Each that does not have it will refuse to start it.
+        """
+        for folder in self._other_servers():
+            with contextlib.suppress(OSError, SandboxUnavailable, SandboxGone):
+                with contextlib.closing(_Connection(folder)) as connection:
+                    request = {"op": "attach", "key": key}
+                    return connection.ask(request, _ANSWER_TIMEOUT_S), folder
+        request = {"op": "attach", "key": key}
+        return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S), self._folder
+
+    def _other_servers(self) -> Iterator[Path]:
+        for entry in sorted(self._state.iterdir()):
+            if entry.name != self._name and (entry / forkserver.SOCKET_NAME).exists():
+                yield entry
+
+    def _ask(self, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        connection = self._connection()
+        try:
+            answer = connection.ask(request, timeout_s)
+        except SandboxError:
+            if connection.usable:
+                self._put_back(connection)
+            else:
+                connection.close()
+            raise
+        self._put_back(connection)
+        return answer
+
+    def _put_back(self, connection: _Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _connection(self) -> _Connection:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_open():
+                    return connection
+                connection.close()
+            if self._closed:
+                raise SandboxUnavailable("this backend was closed")
+            if self._anchor is None or not self._anchor.is_open():
+                self._anchor = self._reach_server()
+            try:
+                return _Connection(self._folder)
+            except OSError as error:
+                raise SandboxUnavailable(f"the fork server is gone: {error}") from error
+
+    def _reach_server(self) -> _Connection:
+        """Connect to the fork server, started if there is none."""
+        with contextlib.suppress(OSError):
+            return _Connection(self._folder)
+        with _locked(self._state / "start.lock"):
+            with contextlib.suppress(OSError):
+                return _Connection(self._folder)
+            self._start_server()
+            try:
+                return _Connection(self._folder)
+            except OSError as error:
+                raise SandboxUnavailable(f"the fork server ended: {error}") from error
+
+    def _start_server(self) -> None:
+        request = {
+            "config": asdict(self._config),
+            "state": str(self._state),
+            "name": self._name,
+        }
+        root = Path(__file__).resolve().parents[2]
+        interpreter = getattr(sys, "_base_executable", None) or sys.executable
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with (self._folder / forkserver.LOG_NAME).open("ab") as log:
+            server = subprocess.Popen(  # noqa: S603 - our own code
+                [interpreter, "-I", "-S", "-c", _BOOT, str(root)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_CLEAN_ENVIRONMENT,
+                cwd="/",
+            )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        with server.stdin as stdin, server.stdout as stdout:
+            with contextlib.suppress(OSError):
+                stdin.write(json.dumps(request).encode())
+                stdin.close()
+            heard, _, _ = select.select([stdout], [], [], _START_TIMEOUT_S)
+            word = stdout.readline() if heard else b""
+        server.wait()  # it goes on as a grandchild
+        try:
+            report = json.loads(word)
+        except ValueError:
+            report = {
+                "problem": f"the fork server said nothing; see {self._folder}/log"
+            }
+        if "problem" in report:
+            raise SandboxUnavailable(f"no jails here: {report['problem']}")
+
+
+class _Connection:
+    """A connection to a fork server; one request at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = _connect(folder / forkserver.SOCKET_NAME, socket.SOCK_SEQPACKET)
+        self.usable = True
+
+    def is_open(self) -> bool:
+        """Tell whether the server is still there; it never speaks unasked."""
+        return self.usable and not select.select([self._socket], [], [], 0)[0]
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Return the answer; raise SandboxUnavailable or SandboxGone if it is no."""
+        self.usable = False  # until the answer is here
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.send(json.dumps(request).encode())
+            message = self._socket.recv(forkserver.MESSAGE_BYTES)
+        except TimeoutError as error:
+            raise SandboxUnavailable("no jail became free in time") from error
+        except OSError as error:
+            raise SandboxUnavailable(f"the fork server ended: {error}") from error
+        if not message:
+            raise SandboxUnavailable("the fork server ended")
+        self.usable = True
+        answer: dict[str, Any] = json.loads(message)
+        if "error" not in answer:
+            return answer
+        if answer["error"] == "gone":
+            raise SandboxGone(answer["message"])
+        raise SandboxUnavailable(answer["message"])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _connect(path: Path, kind: int) -> socket.socket:
+    """Connect to a unix socket, also where its path is longer than sockets allow."""
+    connection = socket.socket(socket.AF_UNIX, kind)
+    try:
+        if len(os.fsencode(path)) < 100:
+            connection.connect(str(path))
+        else:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+            finally:
+                os.close(folder)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode & 0o777
+    if mode & 0o077:
+        folder.chmod(0o700)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _installation(state: Path) -> str:
+    """Return an id of this state folder that no other one has."""
+    with _locked(state / "start.lock"):
+        known = state / "scope"
+        if not known.exists():
+            draft = state / "scope.new"
+            draft.write_text(uuid.uuid4().hex)
+            draft.replace(known)
+        text = known.read_text()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

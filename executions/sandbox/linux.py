@@ -1,0 +1,340 @@
+"""System calls that Python 3.11 does not offer, with real OSErrors.
+
+Only what the jails need, on x86_64 and arm64. Calls go through ctypes with the GIL held:
+the fork server has one thread, and clone() must not let another one in between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import socket
+import struct
+from typing import Final
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+MACHINE: Final = platform.machine()
+
+# The numbers from 424 on are the same on every architecture.
+_NUMBERS: Final[dict[str, dict[str, int]]] = {
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41},
+}
+_NUMBER: Final = _NUMBERS.get(MACHINE, {})
+_MOVE_MOUNT: Final = 429
+_FSOPEN: Final = 430
+_FSCONFIG: Final = 431
+_FSMOUNT: Final = 432
+_CLOSE_RANGE: Final = 436
+
+CLONE_PIDFD: Final = 0x1000
+CLONE_NEWNS: Final = 0x20000
+CLONE_NEWCGROUP: Final = 0x2000000
+CLONE_NEWUTS: Final = 0x4000000
+CLONE_NEWIPC: Final = 0x8000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+_SIGCHLD: Final = 17
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
+MS_NOATIME: Final = 1024
+MS_NODIRATIME: Final = 2048
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MS_RELATIME: Final = 1 << 21
+MNT_DETACH: Final = 2
+
+_FSOPEN_CLOEXEC: Final = 1
+_FSMOUNT_CLOEXEC: Final = 1
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_CMD_CREATE: Final = 6
+_FSCONFIG_CMD_RECONFIGURE: Final = 7
+_MOUNT_ATTR_NOSUID: Final = 2
+_MOUNT_ATTR_NODEV: Final = 4
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+_AT_FDCWD: Final = -100
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_SECCOMP: Final = 22
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_SECCOMP_MODE_FILTER: Final = 2
+_CAPABILITY_VERSION_3: Final = 0x20080522
+
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 1
+
+
+def _fail(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), what)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise _fail(what)
+    return result
+
+
+def _number(name: str) -> int:
+    if name not in _NUMBER:
+        raise OSError(errno.ENOSYS, f"jails do not know this machine type: {MACHINE}")
+    return _NUMBER[name]
+
+
+def clone(flags: int) -> tuple[int, int]:
+    """Fork with new namespaces; return (pid, pidfd), or (0, -1) in the child.
+
+    The child may use Python like after os.fork().
+    """
+    api = ctypes.pythonapi
+    pidfd = ctypes.c_int(-1)
+    number = _number("clone")
+    api.PyOS_BeforeFork()
+    pid = _syscall(
+        ctypes.c_long(number),
+        ctypes.c_ulong(flags | CLONE_PIDFD | _SIGCHLD),
+        None,
+        ctypes.byref(pidfd),
+        None,
+        None,
+    )
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+        return 0, -1
+    error = _fail("clone") if pid < 0 else None
+    api.PyOS_AfterFork_Parent()
+    if error is not None:
+        raise error
+    return int(pid), pidfd.value
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(fd: int, kind: int) -> None:
+    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    result = _libc.mount(
+        source.encode(),
+        target.encode(),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        data.encode() or None,
+    )
+    _check(result, f"mount {target}")
+
+
+def bind(source: str, target: str, flags: int = 0) -> None:
+    """Show `source` at `target` too; `flags` (MS_RDONLY, MS_NOSUID...) are added.
+
+    Mount flags that are locked in a user namespace stay as they are.
+    """
+    mount(source, target, "", MS_BIND)
+    if flags:
+        mount("", target, "", MS_REMOUNT | MS_BIND | flags | kept_flags(target))
+
+
+def kept_flags(target: str) -> int:
+    present = os.statvfs(target).f_flag
+    kept = present & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # statvfs numbers these differently from mount().
+    for statvfs_flag, mount_flag in (
+        (1024, MS_NOATIME),
+        (2048, MS_NODIRATIME),
+        (4096, MS_RELATIME),
+    ):
+        if present & statvfs_flag:
+            kept |= mount_flag
+    return kept
+
+
+def unmount(target: str, flags: int = MNT_DETACH) -> None:
+    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), f"umount {target}")
+
+
+def pivot_root(new: str, old: str) -> None:
+    number = ctypes.c_long(_number("pivot_root"))
+    _check(_syscall(number, new.encode(), old.encode()), "pivot_root")
+
+
+def _fsconfig(fd: int, command: int, key: str | None, value: str | None) -> None:
+    result = _syscall(
+        ctypes.c_long(_FSCONFIG),
+        ctypes.c_int(fd),
+        ctypes.c_uint(command),
+        key.encode() if key is not None else None,
+        value.encode() if value is not None else None,
+        ctypes.c_int(0),
+    )
+    _check(result, f"fsconfig {key or command}")
+
+
+def new_tmpfs(**options: str) -> tuple[int, int]:
+    """Return (file system fd, mount fd) of a tmpfs that is mounted nowhere yet.
+
+    The first one serves to change the options later, whatever becomes of the mount.
+    """
+    fd = _check(
+        _syscall(ctypes.c_long(_FSOPEN), b"tmpfs", ctypes.c_uint(_FSOPEN_CLOEXEC)),
+        "fsopen tmpfs",
+    )
+    try:
+        for key, value in options.items():
+            _fsconfig(fd, _FSCONFIG_SET_STRING, key, value)
+        _fsconfig(fd, _FSCONFIG_CMD_CREATE, None, None)
+        mounted = _check(
+            _syscall(
+                ctypes.c_long(_FSMOUNT),
+                ctypes.c_int(fd),
+                ctypes.c_uint(_FSMOUNT_CLOEXEC),
+                ctypes.c_uint(_MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV),
+            ),
+            "fsmount tmpfs",
+        )
+    except OSError:
+        os.close(fd)
+        raise
+    return fd, mounted
+
+
+def resize_tmpfs(fd: int, **options: str) -> None:
+    """Change size or nr_inodes of a tmpfs by its file system fd."""
+    for key, value in options.items():
+        _fsconfig(fd, _FSCONFIG_SET_STRING, key, value)
+    _fsconfig(fd, _FSCONFIG_CMD_RECONFIGURE, None, None)
+
+
+def attach_mount(fd: int, target: str) -> None:
+    """Mount what `fd` (from new_tmpfs) holds at `target`."""
+    result = _syscall(
+        ctypes.c_long(_MOVE_MOUNT),
+        ctypes.c_int(fd),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        target.encode(),
+        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+    _check(result, f"move_mount {target}")
+
+
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
+    result = _libc.prctl(
+        ctypes.c_int(option),
+        ctypes.c_ulong(argument),
+        ctypes.c_ulong(second),
+        ctypes.c_ulong(0),
+        ctypes.c_ulong(0),
+    )
+    return _check(result, f"prctl {option}")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Be killed when the parent thread ends; undone by any change of uid."""
+    prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def no_new_privileges() -> None:
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_bounding_set() -> None:
+    """Make every capability unreachable, for good. Needs CAP_SETPCAP."""
+    capability = 0
+    while True:
+        try:
+            if prctl(_PR_CAPBSET_READ, capability):
+                prctl(_PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # past the last one this kernel knows
+                return
+            raise
+        capability += 1
+
+
+def drop_capabilities() -> None:
+    """Empty the effective, permitted, inheritable and ambient sets."""
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+    empty = ctypes.create_string_buffer(24)
+    _check(_syscall(ctypes.c_long(_number("capset")), header, empty), "capset")
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+
+
+def install_filter(program: bytes) -> None:
+    """Install a seccomp filter, given as encoded classic BPF instructions."""
+    described = _SockFprog(len(program) // 8, program)
+    result = _libc.prctl(
+        ctypes.c_int(_PR_SET_SECCOMP),
+        ctypes.c_ulong(_SECCOMP_MODE_FILTER),
+        ctypes.byref(described),
+        ctypes.c_ulong(0),
+        ctypes.c_ulong(0),
+    )
+    _check(result, "seccomp")
+
+
+def close_range(first: int, last: int) -> None:
+    """Close the descriptors from `first` to `last`, both included."""
+    result = _syscall(
+        ctypes.c_long(_CLOSE_RANGE),
+        ctypes.c_uint(first),
+        ctypes.c_uint(last),
+        ctypes.c_uint(0),
+    )
+    if result < 0:
+        error = _fail("close_range")
+        if error.errno != errno.ENOSYS:
+            raise error
+        os.closerange(first, min(last, 1 << 20) + 1)  # Linux before 5.9
+
+
+def close_all_but(kept: list[int]) -> None:
+    """Close every descriptor that is not in `kept`."""
+    first = 0
+    for fd in sorted(set(kept)):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = fd + 1
+    close_range(first, (1 << 32) - 1)
+
+
+def set_hostname(name: str) -> None:
+    socket.sethostname(name)
+
+
+def loopback_up() -> None:
+    """Bring up the loopback device of this network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14x", b"lo", 0)
+        answer = fcntl.ioctl(control, _SIOCGIFFLAGS, request)
+        flags = struct.unpack_from("16sH", answer)[1]
+        request = struct.pack("16sH14x", b"lo", flags | _IFF_UP)
+        fcntl.ioctl(control, _SIOCSIFFLAGS, request)
