@@ -43,7 +43,7 @@ class Credentials:
 
 
 def manage(*arguments: str, **env: str) -> str:
-    """Run a management command; its errors go to the terminal, its output is returned."""
+    """Run a management command; errors go to the terminal, output is returned."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
