@@ -26,7 +26,7 @@ __all__ = [
 
 # Modules of this package that are about runtimes, not languages. Those called
 # prestart_… are programs for an interpreter and must not be imported at all.
-NOT_LANGUAGES = frozenset({"base", "build", "packages", "probe", "selftest"})
+NOT_LANGUAGES = frozenset({"base", "build", "packages", "prepare", "probe", "selftest"})
 
 
 class UnknownRuntime(LookupError):

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+# Where sandboxes show what was prepared for the runtimes. It may be missing.
+PREPARED = "/prepared"
+
 
 @dataclass(frozen=True, slots=True)
 class Prestart:
@@ -27,16 +30,32 @@ class Prestart:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """What makes a compiler faster once done, such as a filled build cache.
+
+    `argv` is run by the operator, never with a submitted program in reach, in an empty
+    folder with `files` in it. What it leaves in `{folder}` is what every sandbox then
+    sees, read-only, as PREPARED/<key of the runtime>.
+    """
+
+    argv: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """One language, as it is compiled and run in the scratch folder of a sandbox.
 
     `compile` and `run` are argument lists, never shell text, with the placeholders of
-    runtimes.build. `version` prints the version: the first number with a dot is taken from its
-    first line that holds a digit, or else that line. `packages` are the Debian packages that bring the toolchain, `paths` the
-    files and folders, or patterns of them, that it reads outside /usr, /bin and /lib.
-    `minimum` and `compile_minimum` are the limits below which the runtime itself would
-    fail or hang; lower requests are raised to them. `name_of` reads from the source
-    what the program is called, for languages where its file cannot have any name.
+    runtimes.build. `version` prints the version: it is the first number with a dot in
+    the first line with a digit, else that whole line. `packages` are the Debian
+    packages that bring the toolchain, `paths` the files and folders, or patterns of
+    them, that it reads outside /usr, /bin and /lib. `files` are put beside those of the
+    program. `minimum` and `compile_minimum` are the limits below which the runtime
+    itself would fail or hang; lower requests are raised to them. `name_of` reads from
+    the source what the program is called, where its file cannot have any name.
+    `prepare` is what to do once on a machine (see runtimes.prepare) for speed alone.
     """
 
     key: str
@@ -54,6 +73,8 @@ class Runtime:
     compile_minimum: Mapping[str, int] = field(default_factory=dict)
     prestart: Prestart | None = None
     paths: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    prepare: Prepare | None = None
     name_of: Callable[[str], str | None] | None = None
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from executions.limits import MIB, Limits
 from executions.runtimes.base import Runtime
@@ -72,7 +72,7 @@ def spec(  # noqa: PLR0913 - all but the first are named where it is called
         compiler = Command(argv, compile_limits, variables)
     return RunSpec(
         key=key,
-        files=tuple(files),
+        files=(*files, *_brought(runtime, files)),
         compile=compiler,
         run=Command(
             values.fill(runtime.run, limits), limits, {**variables, **(env or {})}
@@ -129,6 +129,13 @@ class _Values:
 def _plain(path: str) -> str:
     # A file called -flag is a file, not an option.
     return os.curdir + "/" + path if path.startswith("-") else path
+
+
+def _brought(runtime: Runtime, files: Sequence[SourceFile]) -> Iterator[SourceFile]:
+    theirs = {file.path for file in files}
+    for path, text in runtime.files.items():
+        if path not in theirs:
+            yield SourceFile(path, text.encode())
 
 
 def _prestart(runtime: Runtime, files: Sequence[SourceFile], entry: str) -> str | None:

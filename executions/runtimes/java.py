@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from executions.limits import MIB
-from executions.runtimes.base import Runtime, threads
+from executions.runtimes.base import PREPARED, Prepare, Runtime, threads
 
 _NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 _PACKAGE = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
@@ -32,9 +32,20 @@ def main_class(source: str) -> str | None:
     return f"{package[1]}.{found[1]}" if package else found[1]
 
 
-# One compiler tier and the small collector: a short program is done before more of
-# them would pay, and their threads and memory are not the program's.
-QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+# The collector without threads of its own; what is shared between machines is mapped.
+_QUICK = ("-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
+# The compiler is done before the second tier of its own compilation would pay.
+_COMPILER = (
+    "javac",
+    *(f"-J{flag}" for flag in (*_QUICK, "-XX:TieredStopAtLevel=1")),
+)
+_SOURCE = (
+    "public class Main {\n"
+    "    public static void main(String[] args) {\n"
+    "        System.out.println(6 * 7);\n"
+    "    }\n"
+    "}\n"
+)
 
 JAVA = Runtime(
     key="java",
@@ -43,8 +54,8 @@ JAVA = Runtime(
     source_name="Main.java",
     name_of=main_class,
     compile=(
-        "javac",
-        *(f"-J{flag}" for flag in QUICK),
+        *_COMPILER,
+        f"-J-XX:SharedArchiveFile={PREPARED}/java/javac.jsa",
         "-J-Xmx{heap_mib}m",
         "-encoding",
         "UTF-8",
@@ -53,28 +64,22 @@ JAVA = Runtime(
         ".",
         "{sources}",
     ),
-    run=(
-        "java",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-Xshare:auto",
-        "-Xms16m",
-        "-Xmx{heap_mib}m",
-        "-XX:-UsePerfData",
-        "-cp",
-        ".",
-        "{name}",
-    ),
+    run=("java", *_QUICK, "-Xmx{heap_mib}m", "-cp", ".", "{name}"),
     version=("javac", "--version"),
     packages=("default-jdk-headless",),
     paths=("/etc/java-*",),
+    # An archive of javac's own classes saves a third of its time; without it, javac
+    # says nothing and reads them one by one.
+    prepare=Prepare(
+        argv=(
+            *_COMPILER,
+            "-J-XX:ArchiveClassesAtExit={folder}/javac.jsa",
+            "-proc:none",
+            "Main.java",
+        ),
+        files={"Main.java": _SOURCE},
+    ),
     minimum={"max_processes": threads(20, 2), "memory_bytes": 96 * MIB},
     compile_minimum={"max_processes": threads(20, 2), "memory_bytes": 256 * MIB},
-    selftest=(
-        "public class Main {\n"
-        "    public static void main(String[] args) {\n"
-        "        System.out.println(6 * 7);\n"
-        "    }\n"
-        "}\n"
-    ),
+    selftest=_SOURCE,
 )

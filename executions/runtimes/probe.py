@@ -40,8 +40,8 @@ class Probe:
         return not self.problem
 
 
-_Fingerprint = tuple[tuple[str, int, int], ...]
-_remembered: dict[Runtime | str, tuple[_Fingerprint, Probe]] = {}
+Fingerprint = tuple[tuple[str, int, int], ...]
+_remembered: dict[str, tuple[Fingerprint, Probe]] = {}
 _lock = threading.Lock()
 
 
@@ -54,14 +54,14 @@ def probe(runtime: Runtime) -> Probe:
     """Return what this machine has of a runtime, starting it once for its version."""
     if missing := _missing(runtime):
         return Probe(runtime, problem=_how_to_get(runtime, missing))
-    fingerprint = tuple(_identity(name) for name in executables(runtime))
+    now = fingerprint(runtime)
     with _lock:
         known = _remembered.get(runtime.key)
-    if known and known[0] == fingerprint and known[1].runtime is runtime:
+    if known and known[0] == now and known[1].runtime is runtime:
         return known[1]
     found = _start(runtime)
     with _lock:
-        _remembered[runtime.key] = (fingerprint, found)
+        _remembered[runtime.key] = (now, found)
     return found
 
 
@@ -85,6 +85,11 @@ def find(name: str) -> str | None:
         return None
     real = Path(path).resolve()
     return path if any(real.is_relative_to(f) for f in SYSTEM_FOLDERS) else None
+
+
+def fingerprint(runtime: Runtime) -> Fingerprint:
+    """Return what changes when the toolchain, which must be there, is another one."""
+    return tuple(_identity(name) for name in executables(runtime))
 
 
 def _missing(runtime: Runtime) -> list[str]:
