@@ -1,7 +1,7 @@
 """A submission after validation: what every way in (API, page, command) hands over.
 
-Free of Django: what may be submitted is told by a Rules value (see rules.current). Every
-refusal names the field and, where there is one, the limit.
+Free of Django: what may be submitted is told by a Rules value (see rules.current).
+Every refusal names the field and, where there is one, the limit.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ class _Errors(dict[str, list[str]]):
 def validate(data: Mapping[str, Any], *, rules: Rules) -> Submission:
     """Return what was submitted, or raise InvalidSubmission naming every bad field.
 
-    `data` has the fields of the API's submission (see docs/api.md); its values may be of
-    any type and size. Touches neither database nor disk.
+    `data` has the fields of the API's submission (see docs/api.md); its values may be
+    of any type and size. Touches neither database nor disk.
     """
     errors = _Errors()
     for name in data:

@@ -1,0 +1,83 @@
+"""The OpenAPI document, made once per process, and a page that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from executions.api.views import View
+
+
+@cache
+def document() -> dict[str, Any]:
+    generator = SchemaGenerator()
+    schema: dict[str, Any] = generator.get_schema(request=None, public=True)
+    return json.loads(json.dumps(schema, default=str))  # type: ignore[no-any-return]
+
+
+class OpenApi(View):
+    """Readable without a key: it tells what the open documentation tells."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        return Response(document())
+
+
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """Show the document as a page of plain HTML, without scripts and other hosts."""
+    return render(request, "api/docs.html", {"operations": list(operations())})
+
+
+def operations() -> list[dict[str, Any]]:
+    """Return the operations as the page shows them."""
+    return [
+        {
+            "method": method.upper(),
+            "path": path,
+            "summary": operation.get("summary", ""),
+            "description": operation.get("description", ""),
+            "parameters": operation.get("parameters", []),
+            "body": _pretty(_body(operation)),
+            "answers": [
+                {"status": status, "description": answer.get("description", "")}
+                for status, answer in sorted(operation["responses"].items())
+            ],
+        }
+        for path, methods in document()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def _body(operation: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the schema of the operation's body with its references filled in."""
+    content = operation.get("requestBody", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema")
+    return _resolved(schema) if schema else None
+
+
+def _resolved(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_resolved(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if reference := schema.get("$ref"):
+        name = reference.rsplit("/", 1)[-1]
+        return _resolved(document()["components"]["schemas"][name])
+    return {key: _resolved(value) for key, value in schema.items()}
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2) if value else ""

@@ -1,0 +1,316 @@
+"""The REST API: each view reads, authorises and calls one service."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.http import Http404
+from django.utils.dateparse import parse_datetime
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.auth import BearerAuthentication, SessionAuthentication, key_in_url
+from executions import rules, services, specs
+from executions.api import documents, errors, idempotency, parsing, representation
+from executions.api.parameters import Parameters
+from executions.limits import LIMIT_NAMES, Limits
+from executions.models import Execution, ExecutionQuerySet, Status
+from executions.runtimes import UnknownRuntime
+from executions.runtimes import all as all_runtimes
+from executions.runtimes import get as get_runtime
+from executions.runtimes.base import Runtime
+from executions.runtimes.probe import probe_all
+from executions.verdicts import Verdict
+
+
+class JSONRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Any = None,
+    ) -> bytes:
+        if data is None:
+            return b""
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class OnlyJSON(BaseContentNegotiation):
+    """There is one way in and one way out, whatever the Accept header says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> BaseParser:
+        parser: BaseParser = parsers[0]
+        return parser
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class View(APIView):
+    """What all views of the API share."""
+
+    authentication_classes = (BearerAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+    parser_classes = (parsing.StrictJSONParser,)
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = OnlyJSON
+    # OPTIONS tells the methods, not the code behind them.
+    metadata_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if key_in_url(request._request):
+            raise errors.ApiError(
+                "key_in_url", "A key in the URL ends up in logs: send it as a header."
+            )
+        super().initial(request, *args, **kwargs)
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
+
+
+class Executions(View):
+    """Submit a program; list one's own executions."""
+
+    @documents.submit
+    def post(self, request: Request) -> Response:
+        parameters = Parameters(request, ("wait", "encoding"))
+        wait_s, encoding = parameters.wait_s(), parameters.encoding()
+        data, body = parsing.submitted(request)
+        submission = specs.validate(data, rules=rules.current())
+        claim = idempotency.claim(request, request.user, body)
+        execution, is_repeated = _submit(request.user, submission, claim)
+        if wait_s:
+            execution = services.wait(execution.id, wait_s)
+        elif is_repeated:
+            execution = representation.as_submitted(execution)
+        headers = {"Location": representation.path(execution)}
+        if is_repeated:
+            headers["Idempotent-Replayed"] = "true"
+        content = representation.detail(execution, encoding=encoding)
+        return Response(content, status=201, headers=headers)
+
+    @documents.listing
+    def get(self, request: Request) -> Response:
+        parameters = Parameters(request, FILTERS)
+        size = parameters.page_size()
+        rows = list(_filtered(request, parameters)[: size + 1])
+        following = None
+        if len(rows) > size:
+            cursor = _cursor(rows[size - 1])
+            following = parameters.url_with(request, cursor=cursor)
+        results = [representation.summary(row) for row in rows[:size]]
+        return Response({"results": results, "next": following})
+
+
+class ExecutionDetail(View):
+    """One execution, at once or when it has ended."""
+
+    @documents.detail
+    def get(self, request: Request, pk: UUID) -> Response:
+        parameters = Parameters(request, ("wait", "encoding", "include"))
+        wait_s, encoding = parameters.wait_s(), parameters.encoding()
+        include = parameters.choice("include", ("submission",))
+        execution = _own(request, pk)
+        if wait_s and not execution.is_final:
+            execution = services.wait(pk, wait_s)
+        content = representation.detail(execution, encoding=encoding)
+        if include:
+            content["submission"] = representation.submission(
+                execution, encoding=encoding
+            )
+        return Response(content)
+
+
+class ExecutionCancel(View):
+    """Cancel an execution; harmless when it has ended already."""
+
+    @documents.cancel
+    def post(self, request: Request, pk: UUID) -> Response:
+        parameters = Parameters(request, ("encoding",))
+        encoding = parameters.encoding()
+        parsing.refuse_body(request)
+        execution = _own(request, pk)
+        claim = idempotency.claim(request, request.user, b"")
+        if claim is not None and claim.earlier() is None:
+            _remember(claim, execution)
+        execution = services.cancel(execution)
+        return Response(representation.detail(execution, encoding=encoding))
+
+
+class Runtimes(View):
+    @documents.runtimes
+    def get(self, request: Request) -> Response:
+        Parameters(request, ())
+        return Response({"results": _runtimes()})
+
+
+class LimitsView(View):
+    @documents.limits
+    def get(self, request: Request) -> Response:
+        Parameters(request, ())
+        known = rules.current()
+        return Response(
+            {
+                "limits": _ranges(known.default_limits, known.maximum_limits),
+                "compile_limits": _ranges(
+                    known.default_compile_limits, known.maximum_compile_limits
+                ),
+                "submission": {
+                    "max_body_bytes": settings.REQUEST_MAX_BODY_BYTES,
+                    "max_files": known.max_files,
+                    "max_source_bytes": known.max_source_bytes,
+                    "max_stdin_bytes": known.max_stdin_bytes,
+                    "max_args": known.max_args,
+                    "max_args_bytes": known.max_args_bytes,
+                    "max_env": known.max_env,
+                    "max_env_bytes": known.max_env_bytes,
+                },
+                "wait_s": settings.REQUEST_MAX_WAIT_S,
+            }
+        )
+
+
+def _submit(
+    user: Any, submission: specs.Submission, claim: idempotency.Claim | None
+) -> tuple[Execution, bool]:
+    """Submit, or find what the same request led to earlier; tell which."""
+    if claim is None:
+        return services.submit(owner=user, submission=submission), False
+    if (execution := claim.earlier()) is not None:
+        return execution, True
+    try:
+        execution = services.submit(
+            owner=user, submission=submission, idempotency=claim.store
+        )
+    except IntegrityError:
+        # Another one with this key was first, and has committed.
+        if (execution := claim.earlier()) is None:
+            raise
+        return execution, True
+    return execution, False
+
+
+def _remember(claim: idempotency.Claim, execution: Execution) -> None:
+    try:
+        with transaction.atomic():
+            claim.store(execution)
+    except IntegrityError:
+        # Another one with this key was first; raises if it was another request.
+        claim.earlier()
+
+
+def _own(request: Request, pk: UUID) -> Execution:
+    execution = Execution.objects.visible_to(request.user).filter(pk=pk).first()
+    if execution is None:
+        raise Http404
+    return execution
+
+
+FILTERS = (
+    "status",
+    "verdict",
+    "runtime",
+    "queued_after",
+    "queued_before",
+    "cursor",
+    "page_size",
+)
+
+
+def _filtered(request: Request, parameters: Parameters) -> ExecutionQuerySet:
+    rows = Execution.objects.visible_to(request.user).only(
+        *representation.SUMMARY_COLUMNS
+    )
+    if status := parameters.choice("status", [str(v) for v in Status.values]):
+        rows = rows.filter(status=status)
+    if verdict := parameters.choice("verdict", [v.value for v in Verdict]):
+        rows = rows.filter(verdict=verdict)
+    if (name := parameters.text("runtime")) is not None:
+        rows = rows.filter(runtime=_runtime_key(name))
+    if (after := parameters.moment("queued_after")) is not None:
+        rows = rows.filter(queued_at__gte=after)
+    if (before := parameters.moment("queued_before")) is not None:
+        rows = rows.filter(queued_at__lt=before)
+    if (text := parameters.text("cursor")) is not None:
+        queued_at, pk = _position(text)
+        # The first condition alone lets the index find the place.
+        rows = rows.filter(queued_at__lte=queued_at).filter(
+            Q(queued_at__lt=queued_at) | Q(pk__lt=pk)
+        )
+    return rows.order_by("-queued_at", "-id")
+
+
+def _runtime_key(name: str) -> str:
+    try:
+        return get_runtime(name).key
+    except UnknownRuntime:
+        message = f"'{specs.shown(name)}' is not a runtime; see /api/v1/runtimes"
+        raise errors.invalid({"runtime": [message]}) from None
+
+
+def _cursor(execution: Execution) -> str:
+    text = f"{execution.queued_at.isoformat()} {execution.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        moment, _, pk = text.decode().partition(" ")
+        queued_at = parse_datetime(moment)
+        if queued_at is not None and queued_at.tzinfo is not None:
+            return queued_at, UUID(pk)
+    except (binascii.Error, ValueError):
+        pass
+    raise errors.invalid({"cursor": ["cursor must be taken from a page's next"]})
+
+
+def _runtimes() -> list[dict[str, Any]]:
+    declared = all_runtimes()
+    if settings.SANDBOX_BACKEND not in ("jail", "plain"):
+        return [_runtime(runtime, "", "") for runtime in declared]
+    return [_runtime(p.runtime, p.version, p.problem) for p in probe_all(declared)]
+
+
+def _runtime(runtime: Runtime, version: str, problem: str) -> dict[str, Any]:
+    return {
+        "key": runtime.key,
+        "label": runtime.label,
+        "aliases": list(runtime.aliases),
+        "source_name": runtime.source_name,
+        "is_compiled": runtime.compile is not None,
+        "is_available": not problem,
+        "version": version,
+        "problem": problem,
+        "minimum_limits": dict(runtime.minimum),
+        "minimum_compile_limits": dict(runtime.compile_minimum),
+    }
+
+
+def _ranges(default: Limits, maximum: Limits) -> dict[str, dict[str, int]]:
+    return {
+        name: {"default": getattr(default, name), "maximum": getattr(maximum, name)}
+        for name in LIMIT_NAMES
+    }
