@@ -80,7 +80,8 @@ def _own_secret_key() -> str:
     """Return the key kept beside the SQLite file, made on first use."""
     path = VAR_DIR / "secret_key"
     try:
-        with path.open("x", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
     except FileExistsError:
         pass
