@@ -20,8 +20,8 @@ GO = Runtime(
         "GOTOOLCHAIN": "local",
         "GOPROXY": "off",
     },
-    # Since Go 1.20 the standard library comes as source only, and compiling what a hello
-    # needs takes ten seconds of CPU. go is content with a cache that is read-only.
+    # Since Go 1.20 the standard library comes as source only, and compiling what a
+    # hello needs takes ten seconds of CPU. go is content with a read-only cache.
     prepare=Prepare(
         argv=("go", "build", "std"),
         env={"GOCACHE": "{folder}/cache"},

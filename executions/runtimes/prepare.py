@@ -69,19 +69,28 @@ def prepare(runtime: Runtime, base: Path) -> None:
 
 
 def _make(runtime: Runtime, how: Prepare, made: Path) -> None:
+    def filled(text: str) -> str:
+        return text.replace("{folder}", str(made))
+
     for name, text in how.files.items():
         (made / name).write_text(text)
-    env = {**BASE_ENV, "HOME": str(made), "TMPDIR": str(made), **runtime.env}
-    env |= {
-        name: value.replace("{folder}", str(made)) for name, value in how.env.items()
-    }
-    argv = [word.replace("{folder}", str(made)) for word in how.argv]
-    argv[0] = probe.find(argv[0]) or argv[0]
+        (made / name).chmod(0o644)
+    env = {**BASE_ENV, **runtime.env}
+    env |= {name: filled(value) for name, value in how.env.items()}
+    name, *arguments = how.argv
+    argv = [probe.find(name) or name, *map(filled, arguments)]
+    with tempfile.TemporaryDirectory() as home:
+        _run(argv, made, {**env, "HOME": home, "TMPDIR": home})
+    (made / _STAMP).write_text(_stamp(runtime))
+
+
+def _run(argv: list[str], folder: Path, env: dict[str, str]) -> None:
     try:
         subprocess.run(  # noqa: S603 - argv is the runtime's own
             argv,
-            cwd=made,
+            cwd=folder,
             env=env,
+            umask=0o022,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -95,7 +104,6 @@ def _make(runtime: Runtime, how: Prepare, made: Path) -> None:
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotPrepared(str(error)) from error
-    (made / _STAMP).write_text(_stamp(runtime))
 
 
 def _swap(made: Path, target: Path) -> None:
@@ -107,7 +115,6 @@ def _swap(made: Path, target: Path) -> None:
 
 
 def _stamp(runtime: Runtime) -> str:
-    # The folder of the declaration itself is not needed: its argv and files are here.
     return repr((probe.fingerprint(runtime), runtime.prepare, dict(runtime.env)))
 
 
