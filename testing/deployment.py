@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from typing import Any, Self
 import psycopg
 from celery import Celery
 
+from executions.sandbox.forkserver import MESSAGE_BYTES, SOCKET_NAME
 from testing.servers import (
     REPOSITORY,
     Command,
@@ -210,17 +212,22 @@ class Deployment:
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def forkserver_states(self) -> list[dict[str, Any]]:
+        """What each fork server of this deployment says of itself: pid, counts."""
+        states = []
+        for path in self.state_dir.glob(f"*/{SOCKET_NAME}"):
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,
+            ):
+                connection.settimeout(5)
+                connection.connect(str(path))
+                connection.send(b'{"op": "status"}')
+                states.append(json.loads(connection.recv(MESSAGE_BYTES)))
+        return states
+
     def forkserver_pids(self) -> list[int]:
-        """The fork servers of this deployment: their state folder is an argument."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                if any(b"forkserver" in w for w in words) and any(
-                    str(self.state_dir).encode() in w for w in words
-                ):
-                    found.append(int(folder.name))
-        return found
+        return [state["pid"] for state in self.forkserver_states()]
 
     def close(self) -> None:
         for server in (self.scheduler, *self.workers, self.web):

@@ -125,11 +125,12 @@ def check_nothing_left(deployment: Deployment) -> None:
 
 
 def used_jails(deployment: Deployment) -> list[str]:
-    """Jails that hold a run, asked of the fork server itself."""
-    from executions.sandbox.jails import status  # noqa: PLC0415 - as late as possible
-
-    state = status(deployment.state_dir)
-    return [] if state is None else [str(jail) for jail in state.get("busy", [])]
+    """Fork servers that still hold a run, or have one waiting for a jail."""
+    return [
+        str(state)
+        for state in deployment.forkserver_states()
+        if state["running"] or state["waiting"]
+    ]
 
 
 def processes_naming(marker: str) -> list[int]:
