@@ -122,7 +122,7 @@ def _has_new_owner(deployment: Deployment, before: dict[str, Any]) -> bool:
     )
     if now["status"] in ("finished", "cancelled"):
         return True
-    return now["lease_id"] != before["lease_id"]
+    return bool(now["lease_id"] != before["lease_id"])
 
 
 @scenario("R1-forkserver")
