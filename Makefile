@@ -6,7 +6,7 @@ TEST := $(VENV) -m scripts.test
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev python-version packages test-packages run test test-fast test-db test-jail \
-	test-guest test-page test-faults test-load lint format type bench clean
+	test-runtimes test-guest test-page test-faults test-load lint format type bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test-db: .venv/installed-dev ## The tests on real PostgreSQL and Redis servers
 
 test-jail: .venv/installed-dev ## Programs in real jails on this machine
 	@$(TEST) jail
+
+test-runtimes: .venv/installed-dev ## The self-test of every language
+	@$(TEST) selftest
 
 test-guest: .venv/installed-dev ## Jails on another kernel: cgroup v2, no root
 	@$(TEST) guest

@@ -34,7 +34,7 @@ COLOURS = "--color=yes" if sys.stdout.isatty() else "--color=no"
 PYTEST = (PYTHON, "-m", "pytest", "-q", COLOURS, "-p", "no:cacheprovider")
 SLOW = "page or fault or load"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-IN_JAILS = ("jail", "page", "fault", "load")
+IN_JAILS = ("jail", "selftest", "page", "fault", "load")
 STOP_S = 60
 
 # The jails' own tests on another kernel; what they write goes to the guest's /tmp.
@@ -82,6 +82,11 @@ TIERS = {
         pytest("jail and not (fault or load or page)"),
         timeout_s=1800,
         needs_servers=True,
+    ),
+    "selftest": Tier(
+        ((PYTHON, "manage.py", "selftest_runtimes", "--require", "16"),),
+        timeout_s=900,
+        is_pytest=False,
     ),
     "guest": Tier((GUEST,), timeout_s=1600),
     "page": Tier(pytest("page"), timeout_s=900, needs_servers=True),
@@ -195,11 +200,14 @@ def run(names: Sequence[str], extra: Sequence[str]) -> list[Result]:
     logs.mkdir(parents=True, exist_ok=True)
     results = []
     with ExitStack() as stack:
+        # Not the local server's own database and jails: it may be running.
+        var = stack.enter_context(tempfile.TemporaryDirectory(prefix="test-var-"))
         found: dict[str, str] = {}
         for name in names:
             if TIERS[name].needs_servers and not found:
                 found = stack.enter_context(servers())
-            env = {**os.environ, **(found if TIERS[name].needs_servers else {})}
+            env = {**os.environ, "VAR_DIR": var}
+            env |= found if TIERS[name].needs_servers else {}
             results.append(run_tier(name, logs / f"{name}.log", env, extra))
     return results
 
