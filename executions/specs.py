@@ -15,6 +15,7 @@ from typing import Any
 
 from executions import limits, runtimes
 from executions.limits import KIB, MIB, Limits
+from executions.runtimes import build
 from executions.runtimes.base import Runtime
 from executions.sandbox.base import SourceFile
 
@@ -236,8 +237,8 @@ def _own_name(runtime: Runtime | None, content: bytes) -> str:
     """Return what the runtime calls a program that came without a name."""
     if runtime is None:
         return ""
-    name = runtime.name_of(content.decode()) if runtime.name_of else None
-    return name if name and not path_problem(name) else runtime.source_name
+    name = build.own_name(runtime, content)
+    return runtime.source_name if path_problem(name) else name
 
 
 def _within(

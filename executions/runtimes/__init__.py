@@ -6,11 +6,11 @@ language is adding a file. Free of Django, like the sandbox.
 
 from __future__ import annotations
 
-import glob
 import importlib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 from executions.runtimes.base import Prestart, Runtime
 
@@ -60,7 +60,8 @@ def paths() -> tuple[str, ...]:
     A sandbox shows these read-only. Patterns are expanded; what is missing is left out.
     """
     patterns = {path for runtime in all() for path in runtime.paths}
-    return tuple(sorted(path for p in patterns for path in glob.glob(p)))
+    found = (match for p in patterns for match in Path("/").glob(p.lstrip("/")))
+    return tuple(sorted(map(str, found)))
 
 
 def forget() -> None:

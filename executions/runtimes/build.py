@@ -39,12 +39,12 @@ class UnknownEntry(ValueError):
     """The entry point is not one of the program's files."""
 
 
-def program(runtime: Runtime, source: bytes) -> tuple[tuple[SourceFile, ...], str]:
-    """Return the files and the entry point of a program that is one piece of source."""
-    entry = runtime.source_name
+def own_name(runtime: Runtime, source: bytes) -> str:
+    """Return what the file of a program has to be called that came without a name."""
     if runtime.name_of and (name := runtime.name_of(source.decode(errors="replace"))):
-        entry = name.rpartition(".")[2] + posixpath.splitext(entry)[1]
-    return (SourceFile(entry, source),), entry
+        ending = posixpath.splitext(runtime.source_name)[1]
+        return name.rpartition(".")[2] + ending
+    return runtime.source_name
 
 
 def spec(  # noqa: PLR0913 - all but the first are named where it is called
