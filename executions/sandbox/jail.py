@@ -113,8 +113,8 @@ def build_root(
     """Leave the host's file system for a small read-only root.
 
     `workspace` is any existing folder, covered (for this process) while building.
-    `read_only` names what toolchains need outside /usr; `uids` get a line in
-    /etc/passwd. Afterwards the host is reachable only by descriptors that were open
+    `read_only` names what toolchains need outside /usr, as `path` or, to be shown
+    elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd. Afterwards the host is reachable only by descriptors that were open
     before. In rootless mode the process gains a user namespace first.
     """
     if rootless:
@@ -129,7 +129,8 @@ def build_root(
     _fill_etc(root / "etc", uids)
     _show_system(root)
     for path in read_only:
-        _show(Path(path), root)
+        source, _, shown_as = path.partition(":")
+        _show(Path(source), root, shown_as or source)
     _make_devices(root / "dev")
     # The jails cover it with their own; without it the kernel refuses them one.
     linux.mount("/proc", str(root / "proc"), "", linux.MS_BIND | linux.MS_REC)
@@ -222,9 +223,9 @@ def _show_system(root: Path) -> None:
             _bind_read_only(source, target)
 
 
-def _show(source: Path, root: Path) -> None:
-    """Show one more file or folder of the host, read-only, at its own path."""
-    target = root / str(source).lstrip("/")
+def _show(source: Path, root: Path, shown_as: str) -> None:
+    """Show one more file or folder of the host, read-only."""
+    target = root / shown_as.lstrip("/")
     if not source.is_absolute() or not source.exists() or target.exists():
         return
     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
