@@ -121,6 +121,7 @@ class StageOutcome:
     stderr: Output = field(default_factory=Output)
     measured_by: str = "cgroup"
     message: str = ""
+    is_program_fault: bool = False  # of FAILED: what was submitted cannot be started
 
 
 @dataclass(frozen=True, slots=True)
