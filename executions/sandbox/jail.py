@@ -114,8 +114,8 @@ def build_root(
 
     `workspace` is any existing folder, covered (for this process) while building.
     `read_only` names what toolchains need outside /usr, as `path` or, to be shown
-    elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd. Afterwards the host is reachable only by descriptors that were open
-    before. In rootless mode the process gains a user namespace first.
+    elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd. Afterwards the host
+    is reachable only by descriptors that were open before. In rootless mode the process gains a user namespace first.
     """
     if rootless:
         _enter_user_namespace(0)
