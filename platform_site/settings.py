@@ -241,6 +241,10 @@ IDEMPOTENCY_RETENTION_HOURS: int = env.int("IDEMPOTENCY_RETENTION_HOURS", defaul
 SANDBOX_BACKEND: str = env.str("SANDBOX_BACKEND", default="jail")
 """jail, kubernetes, plain (no confinement at all) or fake (tests)."""
 SANDBOX_STATE_DIR: str = env.str("SANDBOX_STATE_DIR", default=str(VAR_DIR / "sandbox"))
+SANDBOX_PREPARED_DIR: str = env.str(
+    "SANDBOX_PREPARED_DIR", default=str(VAR_DIR / "prepared")
+)
+"""What is made once for compilers to be fast (see selftest_runtimes), shown to jails."""
 SANDBOX_ALLOW_UNENFORCED_LIMITS: bool = env.bool(
     "SANDBOX_ALLOW_UNENFORCED_LIMITS", default=False
 )
