@@ -1,25 +1,53 @@
 """PID 1 of every sandbox: runs one program and tells a follower about it.
 
-Standard library only (and protocol.py beside it), so that it runs in any image that has
-Python. It is single-threaded and stays small, as a fork server forks it.
+Standard library only (with protocol, launcher, supervisor, capture and scratch beside
+it), so that it runs in any image that has Python. It is single-threaded and stays
+small, as a fork server forks it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import hmac
+import math
+import os
+import select
+import signal
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn, Protocol
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
+from executions.sandbox import launcher, scratch
+from executions.sandbox.launcher import CannotStart, Child, Place, Warm
+from executions.sandbox.protocol import (
+    MAX_CHUNK_BYTES,
+    STDIN_WINDOW_BYTES,
+    STREAMS,
+    TO_AGENT,
+    VERSION,
+    Decoder,
+    Frame,
+    ProtocolError,
+    encode,
+)
+from executions.sandbox.supervisor import Stage, Supervision, Usage, kill_all, reap
 
-class Usage(NamedTuple):
-    """What a stage has used so far, all its processes together, since it was made."""
+__all__ = ["Bounds", "Confinement", "Place", "Usage", "Warm", "serve"]
 
-    cpu_ns: int
-    memory_peak_bytes: int
-    memory_bytes: int
-    oom_kills: int
-    processes_refused: int
+_COALESCE_S = 0.002
+"""How long news wait for more: a short program's all go out in one piece."""
+_REAP_EVERY_S = 0.002
+_HELLO_TIMEOUT_S = 10.0
+_MAX_CONNECTIONS = 8
+_OUT_BUFFER_BYTES = 256 * 1024
+_RECEIVE_BYTES = 256 * 1024
+_HELLO_BODY_BYTES = 0
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 class Confinement(Protocol):
@@ -32,48 +60,16 @@ class Confinement(Protocol):
         one, then one for each case. Called before exec and, for stage 0, before the
         run is known. It returns when the process is in its cgroup, and is also the
         place for what only the program shall be under (its seccomp filter): the child
-        still needs dup2, close_range, setrlimit for itself, chdir and execve after it,
-        while the agent needs prlimit on its children. An exception ends the child and
-        the run fails without having started.
+        still needs fcntl, dup2, close_range, chdir, setrlimit for itself and execve
+        after it, while the agent needs prlimit on its children. An exception ends the
+        child, and the run fails without having started.
         """
 
     def usage(self, stage: int) -> Usage | None:
         """Return what the stage used, or None where that is not visible.
 
-        Called by the agent, several hundred times a second near a limit.
+        Called by the agent, up to 500 times a second near a limit.
         """
-
-
-@dataclass(frozen=True)
-class Warm:
-    """An interpreter to start ahead of the run (see runtimes.base.Prestart).
-
-    `files` are written into a folder of their own, for which `{folder}` stands in
-    `argv` and in the values of `env`. The interpreter takes over a run whose argument
-    list starts with `command`.
-    """
-
-    key: str
-    argv: Sequence[str]
-    command: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the program lives in this sandbox.
-
-    `scratch` is its working folder; `writable` names every other folder that it can
-    write to (all are emptied between cases). `env` is its whole environment, to which
-    a run may add. With `is_init` the agent is PID 1 of its own pid namespace and ends
-    a stage by signalling every process there is.
-    """
-
-    scratch: str
-    env: Mapping[str, str]
-    writable: Sequence[str] = ()
-    is_init: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,16 +77,19 @@ class Bounds:
     """What the agent allows itself and the program, apart from the run's limits.
 
     `output_total_bytes` is the hard total of both streams of a stage, past which the
-    program is killed. An outcome is held for `linger_s` until it is acknowledged. An
-    agent without a run ends after `idle_s` (None: never).
+    program is killed; `held_bytes` bounds the output and the copy of a build that the
+    agent holds for one run (a run that could need more is refused). An outcome is held
+    for `linger_s` until it is acknowledged. An agent without a run ends after `idle_s`
+    (None: never).
     """
 
     output_total_bytes: int = 64 * 1024 * 1024
+    held_bytes: int = 256 * 1024 * 1024
     linger_s: float = 300.0
     idle_s: float | None = None
 
 
-def serve(
+def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     listener: socket.socket,
     confinement: Confinement,
     place: Place,
@@ -98,6 +97,7 @@ def serve(
     warm: Warm | None = None,
     bounds: Bounds | None = None,
     token: str | None = None,
+    lifeline: int | None = None,
 ) -> NoReturn:
     """Be the agent: accept one run on `listener`, run it, hold its outcome; exit.
 
@@ -105,7 +105,620 @@ def serve(
     descriptors closed that the program must not share in any way; it marks itself
     non-dumpable, with no_new_privs, forks the launcher (or the interpreter `warm`) and
     then listens. `listener` is a listening stream socket, unix or TCP; with `token`, a
-    follower must say hello with it first. Never returns; exit status 0 after the
-    outcome was acknowledged, 1 when nobody came for it.
+    follower must say hello with it first. With `lifeline`, a descriptor, everything
+    ends when its other end is closed. Never returns; exit status 0 after the outcome
+    was acknowledged, 1 when nobody came for it.
     """
-    raise NotImplementedError
+    if place.is_init and os.getpid() != 1:
+        raise RuntimeError("the agent is not PID 1 of its namespace")
+    _harden()
+    agent = Agent(listener, confinement, place, warm, bounds or Bounds(), token)
+    if lifeline is not None:
+        agent.watch(lifeline, select.POLLIN, agent.end)
+    agent.run_forever()
+    os._exit(agent.exit_status)
+
+
+def _harden() -> None:
+    """Be out of the program's reach: it has the same uid."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    # A change of uid has made /proc/self root's; the score is ours once more, briefly.
+    prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    with contextlib.suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        launcher.OOM_SCORE_FD[:] = [descriptor]
+    if prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) or prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl failed")
+    # PID 1 ignores the signals that it has no handler for; Python's own are removed.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:  # noqa: PLR2004
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    os.umask(0o022)
+
+
+class Connection:
+    """One follower: what it sent so far, what it still has to get, how far it is."""
+
+    def __init__(self, sock: socket.socket, *, is_known: bool) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.is_known = is_known
+        self.connected_at = time.monotonic()
+        self.decoder = Decoder(TO_AGENT)
+        self.out = bytearray()
+        self.is_following = False
+        self.is_complete = False
+        self.stage = 0
+        self.is_announced = False
+        self.sent = dict.fromkeys(STREAMS, 0)
+        self.seen: list[list[int]] = []
+        self.stdin_received = 0
+        self.stdin_reported = 0
+
+    def follow(self, seen: list[list[int]]) -> None:
+        """Start from the first stage, leaving out what was seen of each."""
+        self.is_following = True
+        self.seen = seen
+        self.enter(0)
+
+    def enter(self, stage: int) -> None:
+        self.stage = stage
+        self.is_announced = False
+        seen = self.seen[stage] if stage < len(self.seen) else [0, 0]
+        self.sent = dict(zip(STREAMS, seen, strict=False)) if seen else self.sent
+
+
+class Run:
+    """The one run of this agent: its stages so far and what is left of it."""
+
+    def __init__(self, key: str, stages: Iterator[Stage], cases: int) -> None:
+        self.key = key
+        self.waiting = stages
+        self.cases = cases
+        self.stages: list[Supervision] = []
+        self.results: list[dict[str, Any]] = []
+        self.stdin = bytearray()
+        self.is_stdin_ended = False
+        self.is_cancelled = False
+        self.is_complete = False
+        self.build: list[scratch.Entry] = []
+
+    @property
+    def current(self) -> Supervision | None:
+        if self.stages and not self.stages[-1].is_finished:
+            return self.stages[-1]
+        return None
+
+
+class Agent:
+    """The event loop, its followers and its run."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        listener: socket.socket,
+        confinement: Confinement,
+        place: Place,
+        warm: Warm | None,
+        bounds: Bounds,
+        token: str | None,
+    ) -> None:
+        self.exit_status = 1
+        self._listener = listener
+        self._confinement = confinement
+        self._place = place
+        self._bounds = bounds
+        self._token = token
+        self._poll = select.poll()
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._watched: dict[int, int] = {}
+        self._connections: dict[int, Connection] = {}
+        self._follower: Connection | None = None
+        self._run: Run | None = None
+        self._is_ending = False
+        self._flush_at = math.inf
+        self._reap_at = math.inf
+        self._end_at = math.inf
+        if bounds.idle_s is not None:
+            self._end_at = time.monotonic() + bounds.idle_s
+        self._watch_children()
+        self._child: Child | None = launcher.spawn(confinement, place, 0, warm)
+        listener.setblocking(False)
+        self.watch(listener.fileno(), select.POLLIN, self._accept)
+
+    # --- the loop --------------------------------------------------------------------
+
+    def watch(self, fd: int, events: int, ready: Callable[[], None]) -> None:
+        """Call `ready` whenever `fd` has one of `events`, until unwatch()."""
+        if self._watched.get(fd) != events:
+            self._poll.register(fd, events)
+            self._watched[fd] = events
+        self._ready[fd] = ready
+
+    def unwatch(self, fd: int) -> None:
+        if fd in self._watched:
+            self._poll.unregister(fd)
+            del self._watched[fd], self._ready[fd]
+
+    def end(self) -> None:
+        """Leave the loop at its next turn."""
+        self._is_ending = True
+
+    def run_forever(self) -> None:
+        while not self._is_ending:
+            self._turn()
+        if (current := self._current) is not None:
+            current.cancel()
+        kill_all(is_init=self._place.is_init)
+
+    def _turn(self) -> None:
+        timeout = self._wake_at() - time.monotonic()
+        # Rounded up: a turn that comes a moment too early would come again and again.
+        wait_ms = None if timeout == math.inf else max(0, math.ceil(timeout * 1000))
+        for fd, _ in self._poll.poll(wait_ms):
+            if (ready := self._ready.get(fd)) is not None:
+                ready()
+        now = time.monotonic()
+        if now >= self._reap_at:
+            self._reap()
+        while (current := self._current) is not None:
+            current.tick(now)
+            if not current.is_over:
+                break
+            self._finish_stage(current)
+        self._drop_silent(now)
+        if now >= self._flush_at:
+            self._flush()
+        if now >= self._end_at:
+            self.end()
+
+    def _wake_at(self) -> float:
+        current = self._current
+        stage_at = current.wake_at() if current is not None else math.inf
+        hello_at = min(
+            (
+                connection.connected_at + _HELLO_TIMEOUT_S
+                for connection in self._connections.values()
+                if not connection.is_following
+            ),
+            default=math.inf,
+        )
+        return min(stage_at, self._flush_at, self._reap_at, self._end_at, hello_at)
+
+    @property
+    def _current(self) -> Supervision | None:
+        return self._run.current if self._run is not None else None
+
+    # --- children --------------------------------------------------------------------
+
+    def _watch_children(self) -> None:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+        def ready() -> None:
+            os.read(reader, 4096)
+            self._reap()
+
+        self.watch(reader, select.POLLIN, ready)
+
+    def _reap(self) -> None:
+        """Collect the ended children, at most once in 2 ms.
+
+        A program can let thousands of orphans a second end here. Until the next time
+        the signal is blocked, so that they cost the agent, which is outside of the
+        program's cgroup, next to nothing.
+        """
+        now = time.monotonic()
+        ended: list[tuple[int, int]] = []
+        has_more = reap(ended)
+        current = self._current
+        for pid, status in ended:
+            if current is not None:
+                current.reaped(pid, status)
+        if ended and has_more:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            self._reap_at = now + _REAP_EVERY_S
+        else:
+            self._reap_at = math.inf
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+    # --- followers -------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            strangers = [c for c in self._connections.values() if not c.is_following]
+            self._drop(min(strangers, key=lambda c: c.connected_at))
+        connection = Connection(sock, is_known=self._token is None)
+        if not connection.is_known:
+            connection.decoder = Decoder(TO_AGENT, max_body_bytes=_HELLO_BODY_BYTES)
+        else:
+            self._greet(connection)
+        self._connections[connection.fd] = connection
+        self.watch(connection.fd, select.POLLIN, lambda: self._receive(connection))
+
+    def _greet(self, connection: Connection) -> None:
+        connection.out += encode("ready", {"version": VERSION})
+        self.news()
+
+    def _drop_silent(self, now: float) -> None:
+        for connection in list(self._connections.values()):
+            is_late = now > connection.connected_at + _HELLO_TIMEOUT_S
+            if is_late and not connection.is_following:
+                self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        self.unwatch(connection.fd)
+        self._connections.pop(connection.fd, None)
+        if self._follower is connection:
+            self._follower = None
+        connection.sock.close()
+
+    def _refuse(self, connection: Connection, code: str, message: str) -> None:
+        """Send an error as the last frame, as far as that goes at once, and hang up."""
+        connection.out += encode("error", {"code": code, "message": message})
+        with contextlib.suppress(OSError):
+            connection.sock.send(connection.out)
+        self._drop(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            data = None
+        except OSError:
+            data = b""
+        if data == b"":
+            self._drop(connection)
+            return
+        try:
+            for frame in connection.decoder.feed(data) if data else ():
+                self._obey(connection, frame)
+                if connection.fd not in self._connections:
+                    return
+        except ProtocolError as error:
+            self._refuse(connection, "bad_frame", str(error))
+            return
+
+    def _obey(self, connection: Connection, frame: Frame) -> None:
+        if not connection.is_known:
+            self._obey_hello(connection, frame)
+        elif frame.kind == "run":
+            self._obey_run(connection, frame)
+        elif frame.kind == "attach":
+            self._obey_attach(connection, frame.header["key"], frame.header["seen"])
+        elif frame.kind == "hello":
+            return
+        elif connection is not self._follower or self._run is None:
+            raise ProtocolError(f"{frame.kind} before run or attach")
+        else:
+            self._obey_follower(connection, self._run, frame)
+
+    def _obey_hello(self, connection: Connection, frame: Frame) -> None:
+        told = frame.header.get("token", "") if frame.kind == "hello" else ""
+        if not hmac.compare_digest(told.encode(), (self._token or "").encode()):
+            self._refuse(connection, "unauthorized", "wrong token")
+            return
+        connection.is_known = True
+        connection.decoder.allow(TO_AGENT)
+        self._greet(connection)
+
+    def _obey_attach(
+        self, connection: Connection, key: str, seen: list[list[int]]
+    ) -> None:
+        if self._run is None or self._run.key != key:
+            self._refuse(connection, "unknown_key", "no such run here")
+            return
+        if self._follower is not None and self._follower is not connection:
+            self._refuse(self._follower, "replaced", "another follower attached")
+        self._follower = connection
+        connection.follow(seen)
+        self.news()
+
+    def _obey_follower(self, connection: Connection, run: Run, frame: Frame) -> None:
+        current = run.current
+        if frame.kind == "stdin":
+            connection.stdin_received += len(frame.body)
+            self._take_stdin(run, frame.body)
+        elif frame.kind == "close_stdin":
+            run.is_stdin_ended = True
+            if current is not None and current.stage.is_interactive:
+                current.close_stdin()
+        elif frame.kind == "signal":
+            if current is not None:
+                current.signal(frame.header["number"])
+        elif frame.kind == "cancel":
+            run.is_cancelled = True
+            if current is not None:
+                current.cancel()
+        elif frame.kind == "ack":
+            if not run.is_complete:
+                raise ProtocolError("ack before the result")
+            self.exit_status = 0
+            self.end()
+
+    # --- the run ---------------------------------------------------------------------
+
+    def _obey_run(self, connection: Connection, frame: Frame) -> None:
+        key = frame.header["key"]
+        if self._run is not None:
+            if self._run.key == key:
+                self._obey_attach(connection, key, [])
+            else:
+                self._refuse(connection, "busy", "this sandbox has a run already")
+            return
+        if (complaint := self._complaint(frame)) is not None:
+            self._refuse(connection, "bad_run", complaint)
+            return
+        self._end_at = math.inf
+        self._run, files = _unpack(frame)
+        self._obey_attach(connection, key, [])
+        self._begin(self._run, files, frame.header["prestart"])
+
+    def _complaint(self, frame: Frame) -> str | None:
+        header = frame.header
+        sizes = sum(file["size"] for file in header["files"])
+        sizes += sum(case["stdin_bytes"] for case in header["cases"])
+        if sizes != len(frame.body):
+            return "the sizes do not add up to the body"
+        if not header["cases"]:
+            return "there is no case"
+        held = 2 * header["run"]["limits"]["output_bytes"] * len(header["cases"])
+        if header["compile"] is not None:
+            held += 2 * header["compile"]["limits"]["output_bytes"]
+        if held > self._bounds.held_bytes:
+            return f"the output could exceed {self._bounds.held_bytes} bytes in all"
+        return None
+
+    def _begin(
+        self, run: Run, files: list[tuple[str, bytes]], prestart: str | None
+    ) -> None:
+        child = self._child
+        stage = next(run.waiting)
+        failure: CannotStart | None = None
+        if child is not None and child.warm is not None:
+            warm = child.warm
+            is_usable = warm.key == prestart and launcher.is_for(
+                warm, stage.argv, stage.env
+            )
+            if not is_usable or not _is_alive(child):
+                self._discard_child()
+        try:
+            scratch.write(self._place.scratch, files)
+        except OSError as error:
+            failure = CannotStart(
+                f"the files do not fit into the scratch folder: {error.strerror}",
+                is_program_fault=True,
+            )
+        self._start_stage(run, stage, failure or self._renew_scratch(run, stage))
+
+    def _discard_child(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+        kill_all(is_init=self._place.is_init)
+
+    def _start_stage(
+        self, run: Run, stage: Stage, failure: CannotStart | None = None
+    ) -> None:
+        supervision = Supervision(
+            stage,
+            self,
+            self._confinement,
+            output_total_bytes=self._bounds.output_total_bytes,
+            is_init=self._place.is_init,
+        )
+        run.stages.append(supervision)
+        if failure is None and run.is_cancelled:
+            supervision.cancel()
+        elif failure is not None:
+            supervision.fail(failure)
+        else:
+            child, self._child = self._child, None
+            if child is None:
+                child = launcher.spawn(self._confinement, self._place, stage.n)
+            place = self._place
+            has_nproc = place.has_own_uid and not place.counts_processes
+            supervision.start(child, place.env, nproc=has_nproc)
+            if stage.is_interactive:
+                self._take_stdin(run, b"")
+        self.news()
+
+    def _take_stdin(self, run: Run, data: bytes) -> None:
+        """Keep live input until its stage runs; hand on what there is."""
+        run.stdin += data
+        current = run.current
+        if current is not None and current.stage.is_interactive:
+            current.give_stdin(bytes(run.stdin))
+            run.stdin.clear()
+            if run.is_stdin_ended:
+                current.close_stdin()
+        elif run.is_complete:
+            run.stdin.clear()
+        waiting = len(run.stdin) + (current.stdin_waiting_bytes if current else 0)
+        if waiting > 2 * STDIN_WINDOW_BYTES + MAX_CHUNK_BYTES:
+            raise ProtocolError("more input than the window allows")
+
+    def _finish_stage(self, supervision: Supervision) -> None:
+        run = self._run
+        if run is None:
+            return
+        result = supervision.finish()
+        run.results.append(result)
+        has_built = result["end"] == "exited" and result["exit_code"] == 0
+        is_last = (result["stage"] == "compile" and not has_built) or run.is_cancelled
+        stage = None if is_last else next(run.waiting, None)
+        if stage is None:
+            run.is_complete = True
+            run.stdin.clear()
+            self._end_at = time.monotonic() + self._bounds.linger_s
+            self._flush_at = 0.0
+            return
+        self._start_stage(run, stage, self._renew_scratch(run, stage))
+
+    def _renew_scratch(self, run: Run, stage: Stage) -> CannotStart | None:
+        """Give each case the folder as it was before the first one."""
+        if run.cases == 1 or stage.case is None:
+            return None
+        place = self._place
+        try:
+            if stage.case == 0:
+                run.build = scratch.copy(
+                    place.scratch,
+                    max_bytes=self._bounds.held_bytes // 4,
+                    max_entries=10_000,
+                )
+            else:
+                for folder in (place.scratch, *place.writable):
+                    scratch.empty(folder)
+                scratch.restore(place.scratch, run.build)
+        except scratch.CannotKeep as error:
+            return CannotStart(str(error), is_program_fault=True)
+        except OSError as error:
+            return CannotStart(f"the scratch folder: {error.strerror}")
+        return None
+
+    # --- to the follower -------------------------------------------------------------
+
+    def news(self) -> None:
+        """There is something for the followers; more may come in a moment."""
+        self._flush_at = min(self._flush_at, time.monotonic() + _COALESCE_S)
+
+    def _flush(self) -> None:
+        self._flush_at = math.inf
+        for connection in list(self._connections.values()):
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        """Send what there is and can be sent; watch for room when there is more."""
+        if connection is self._follower and self._run is not None:
+            self._fill(connection, self._run)
+        while connection.out:
+            try:
+                sent = connection.sock.send(connection.out)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._drop(connection)
+                return
+            del connection.out[:sent]
+            if connection is self._follower and self._run is not None:
+                self._fill(connection, self._run)
+        if connection.out:
+            both = select.POLLIN | select.POLLOUT
+            self.watch(connection.fd, both, lambda: self._exchange(connection))
+        else:
+            self.watch(connection.fd, select.POLLIN, lambda: self._receive(connection))
+
+    def _exchange(self, connection: Connection) -> None:
+        self._receive(connection)
+        if connection.fd in self._connections:
+            self._send(connection)
+
+    def _fill(self, connection: Connection, run: Run) -> None:
+        """Queue the next frames, in order, up to the buffer's bound."""
+        while len(connection.out) < _OUT_BUFFER_BYTES and not connection.is_complete:
+            if connection.stage >= len(run.stages):
+                if run.is_complete:
+                    connection.out += encode("result", {"stages": run.results})
+                    connection.is_complete = True
+                return
+            stage = run.stages[connection.stage]
+            if not connection.is_announced:
+                connection.out += _announcement(stage.stage)
+                connection.is_announced = True
+            if not _fill_output(connection, stage):
+                if not stage.is_finished:
+                    self._report_stdin(connection, run, stage)
+                    return
+                connection.enter(connection.stage + 1)
+
+    def _report_stdin(
+        self, connection: Connection, run: Run, stage: Supervision
+    ) -> None:
+        waiting = len(run.stdin) + stage.stdin_waiting_bytes
+        total = max(0, connection.stdin_received - waiting)
+        is_due = waiting < STDIN_WINDOW_BYTES // 2
+        if total > connection.stdin_reported and is_due:
+            connection.stdin_reported = total
+            connection.out += encode("stdin_taken", {"total": total})
+
+
+def _announcement(stage: Stage) -> bytes:
+    return encode(
+        "stage",
+        {
+            "n": stage.n,
+            "stage": stage.name,
+            "case": stage.case,
+            "wall_time_ms": stage.limits["wall_time_ms"],
+        },
+    )
+
+
+def _fill_output(connection: Connection, stage: Supervision) -> bool:
+    """Queue one chunk of each stream; return whether there was any."""
+    has_any = False
+    for stream in STREAMS:
+        start, data = stage.captures[stream].read(
+            connection.sent[stream], MAX_CHUNK_BYTES, is_final=stage.is_finished
+        )
+        if data:
+            has_any = True
+            connection.sent[stream] = start + len(data)
+            connection.out += encode(
+                "output",
+                {"n": stage.stage.n, "stream": stream, "offset": start},
+                data,
+            )
+    return has_any
+
+
+def _is_alive(child: Child) -> bool:
+    try:
+        return os.waitpid(child.pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
+
+
+def _unpack(frame: Frame) -> tuple[Run, list[tuple[str, bytes]]]:
+    """Return the run of a checked frame and its files."""
+    header, body = frame.header, memoryview(frame.body)
+    files: list[tuple[str, bytes]] = []
+    at = 0
+    for file in header["files"]:
+        files.append((file["path"], bytes(body[at : at + file["size"]])))
+        at += file["size"]
+    count = len(header["cases"])
+    return Run(header["key"], _stages(header, bytes(body[at:])), count), files
+
+
+def _stages(header: dict[str, Any], stdins: bytes) -> Iterator[Stage]:
+    n = 0
+    if (build := header["compile"]) is not None:
+        limits = build["limits"]
+        yield Stage(0, "compile", None, build["argv"], build["env"], limits, b"", False)
+        n = 1
+    run, at = header["run"], 0
+    for case_number, case in enumerate(header["cases"]):
+        stdin = stdins[at : at + case["stdin_bytes"]]
+        at += case["stdin_bytes"]
+        yield Stage(
+            n + case_number,
+            "run",
+            case_number,
+            [*run["argv"], *case["args"]],
+            run["env"],
+            run["limits"],
+            stdin,
+            header["interactive"],
+        )

@@ -1,0 +1,310 @@
+"""The agent's children: processes that wait, confined already, for a program.
+
+A launcher is a fork of the agent that waits for its orders and becomes the program by
+exec. A warm interpreter was exec'ed ahead and waits by itself. Both have the program's
+pipes as 0, 1 and 2 and take one JSON line from descriptor 3. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+ORDERS_FD = 3
+MAX_OPEN_FILES = 1024
+_DEFAULT_STACK_BYTES = 64 * 1024 * 1024
+_SEND_TIMEOUT_S = 10.0
+_STARTUP_NAMES = (
+    "PYTHON",
+    "NODE",
+    "LD_",
+    "LC_",
+    "LANG",
+    "MALLOC_",
+    "GLIBC_",
+    "TZ",
+    "UV_",
+    "OPENSSL_",
+    "SSL_",
+    "ICU_",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "PATH",
+    "HOME",
+    "TERM",
+)
+"""Beginnings of the variables that an interpreter reads while it starts."""
+
+
+class Placing(Protocol):
+    def place(self, stage: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Warm:
+    """An interpreter to start ahead of the run (see runtimes.base.Prestart).
+
+    `files` are written into a folder of their own, for which `{folder}` stands in
+    `argv` and in the values of `env`. The interpreter takes over a run whose argument
+    list starts with `command`.
+    """
+
+    key: str
+    argv: Sequence[str]
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the program lives in this sandbox.
+
+    `scratch` is its working folder; `writable` names every other folder that it can
+    write to (all are emptied between cases). `env` is its whole environment, to which
+    a run may add. With `is_init` the agent is PID 1 of its own pid namespace and ends
+    a stage by signalling every process there is. With `counts_processes` the
+    confinement bounds the number of processes; otherwise, where the program has a uid
+    or a user namespace of its own (`has_own_uid`), RLIMIT_NPROC does.
+    """
+
+    scratch: str
+    env: Mapping[str, str]
+    writable: Sequence[str] = ()
+    is_init: bool = True
+    counts_processes: bool = True
+    has_own_uid: bool = True
+
+
+class CannotStart(Exception):
+    """The program could not be started; `is_program_fault` tells whose fault it is."""
+
+    def __init__(self, message: str, *, is_program_fault: bool = False) -> None:
+        super().__init__(message)
+        self.is_program_fault = is_program_fault
+
+
+class Child:
+    """A waiting process and our ends of its pipes (all non-blocking)."""
+
+    def __init__(self, pid: int, pipes: Sequence[int], orders: socket.socket) -> None:
+        self.pid = pid
+        self.stdin, self.stdout, self.stderr = pipes
+        self._orders = orders
+        self.warm: Warm | None = None
+
+    def close(self) -> None:
+        for descriptor in (self.stdin, self.stdout, self.stderr):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._orders.close()
+
+    def start(self, orders: Mapping[str, Any]) -> None:
+        """Let it become the program. Raises CannotStart when it is not there."""
+        if self.warm is not None:
+            self._limit(orders["rlimits"])
+            orders = {"argv": orders["argv"][1:], "env": orders["env"]}
+        try:
+            self._orders.sendall(json.dumps(orders).encode() + b"\n")
+        except OSError as error:
+            raise CannotStart(f"the launcher is gone: {error.strerror}") from error
+
+    def _limit(self, rlimits: Sequence[tuple[int, int]]) -> None:
+        for number, value in rlimits:
+            hard = resource.prlimit(self.pid, number)[1]
+            ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(self.pid, number, (ceiling, ceiling))
+
+    def failure(self) -> CannotStart | None:
+        """Return why exec failed; None if the program was reached.
+
+        Only meaningful once the process has ended. A warm interpreter tells nothing
+        here: its descriptor was the program's for a moment.
+        """
+        if self.warm is not None:
+            return None
+        try:
+            told = self._orders.recv(4096, socket.MSG_DONTWAIT)
+        except OSError:
+            return None
+        if not told:
+            return None
+        failure = json.loads(told)
+        return CannotStart(
+            failure["message"], is_program_fault=failure["is_program_fault"]
+        )
+
+
+def is_for(warm: Warm, argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether the interpreter, started with `warm`, does what `argv` in `env` would."""
+    command = list(warm.command)
+    return list(argv[: len(command)]) == command and not any(
+        name.startswith(_STARTUP_NAMES) for name in env
+    )
+
+
+def spawn(
+    confinement: Placing, place: Place, stage: int, warm: Warm | None = None
+) -> Child:
+    """Fork a launcher for `stage`, or start the interpreter `warm` for it."""
+    inner, outer = [0, 0, 0], [0, 0, 0]
+    inner[0], outer[0] = os.pipe2(os.O_CLOEXEC)
+    outer[1], inner[1] = os.pipe2(os.O_CLOEXEC)
+    outer[2], inner[2] = os.pipe2(os.O_CLOEXEC)
+    orders, theirs = socket.socketpair()
+    folder = _prepare(warm, place) if warm is not None else ""
+    with _killed_first():
+        pid = os.fork()
+        if pid == 0:
+            _be_child(confinement, place, stage, inner, theirs, warm, folder)
+    for descriptor in inner:
+        os.close(descriptor)
+    theirs.close()
+    for descriptor in outer:
+        os.set_blocking(descriptor, False)
+    orders.settimeout(_SEND_TIMEOUT_S)
+    child = Child(pid, outer, orders)
+    child.warm = warm
+    return child
+
+
+def _prepare(warm: Warm, place: Place) -> str:
+    parent = place.env.get("TMPDIR", place.scratch)
+    folder = f"{parent}/.start-{warm.key}"
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for name, text in warm.files.items():
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+    return folder
+
+
+OOM_SCORE_FD: list[int] = []
+"""/proc/self/oom_score_adj, opened by the agent before it became non-dumpable."""
+
+
+@contextlib.contextmanager
+def _killed_first() -> Iterator[None]:
+    """Let what is forked inside be the first choice of the kernel's OOM killer.
+
+    A child of a non-dumpable process cannot write its own score, so the agent raises
+    its own for the moment of the fork.
+    """
+    score = _write_score(b"1000")
+    try:
+        yield
+    finally:
+        if score is not None:
+            _write_score(score)
+
+
+def _write_score(score: bytes) -> bytes | None:
+    if not OOM_SCORE_FD:
+        return None
+    descriptor = OOM_SCORE_FD[0]
+    try:
+        before = os.pread(descriptor, 16, 0).strip()
+        os.pwrite(descriptor, score, 0)
+    except OSError:
+        return None
+    return before
+
+
+def _be_child(  # noqa: PLR0913
+    confinement: Placing,
+    place: Place,
+    stage: int,
+    pipes: Sequence[int],
+    orders: socket.socket,
+    warm: Warm | None,
+    folder: str,
+) -> NoReturn:
+    told_to = orders.fileno()
+    try:
+        _detach_from_agent()
+        confinement.place(stage)
+        _take_descriptors(pipes, orders.fileno())
+        told_to = ORDERS_FD
+        os.chdir(place.scratch)
+        if warm is not None:
+            _exec_warm(warm, place, folder)
+        _exec_ordered(json.loads(_read_line()))
+    except BaseException as error:  # noqa: BLE001 - a fork of the agent must end here
+        _tell(told_to, f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(127)
+
+
+def _detach_from_agent() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.setsid()
+
+
+def _take_descriptors(pipes: Sequence[int], orders: int) -> None:
+    # First out of the way of 0 to 3, then to their places.
+    above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders)]
+    for target, source in enumerate(above):
+        os.dup2(source, target, inheritable=target != ORDERS_FD)
+    os.closerange(ORDERS_FD + 1, 65536)
+
+
+def _exec_warm(warm: Warm, place: Place, folder: str) -> NoReturn:
+    os.set_inheritable(ORDERS_FD, True)
+    _set_limits([(resource.RLIMIT_STACK, _DEFAULT_STACK_BYTES)])
+    env = {name: text.replace("{folder}", folder) for name, text in warm.env.items()}
+    argv = [part.replace("{folder}", folder) for part in warm.argv]
+    os.execvpe(argv[0], argv, {**place.env, **env})
+
+
+def _set_limits(rlimits: Sequence[Sequence[int]]) -> None:
+    fixed = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES))
+    for number, value in (*fixed, *rlimits):
+        hard = resource.getrlimit(number)[1]
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (ceiling, ceiling))
+
+
+def _read_line() -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = os.read(ORDERS_FD, 65536)
+        if not data:
+            os._exit(0)  # the agent is gone
+        line += data
+    return bytes(line)
+
+
+def _exec_ordered(orders: Mapping[str, Any]) -> None:
+    _set_limits(orders["rlimits"])
+    argv = [part.encode("utf-8", "surrogateescape") for part in orders["argv"]]
+    env = {
+        name.encode("utf-8", "surrogateescape"): text.encode("utf-8", "surrogateescape")
+        for name, text in orders["env"].items()
+    }
+    try:
+        os.execvpe(argv[0], argv, env)
+    except OSError as error:
+        # What lies in the scratch folder is the program's; an interpreter is ours.
+        is_program = b"/" in argv[0] and not argv[0].startswith(b"/")
+        too_long = error.errno == 7
+        _tell(
+            ORDERS_FD,
+            f"{orders['argv'][0]}: {error.strerror}",
+            is_program_fault=is_program or too_long,
+        )
+
+
+def _tell(descriptor: int, message: str, *, is_program_fault: bool = False) -> None:
+    told = {"message": message[:1000], "is_program_fault": is_program_fault}
+    with contextlib.suppress(OSError):
+        os.write(descriptor, json.dumps(told).encode())

@@ -1,0 +1,222 @@
+"""The agent as an ordinary child process, WITHOUT any confinement.
+
+For tests of the protocol and for development on systems without namespaces. A program
+runs with the rights of whoever starts it and can read and change what they can, so this
+backend is never chosen by itself, and every outcome names what is not enforced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from executions.runtimes.base import Prestart
+from executions.sandbox.agent import Bounds, Place, Usage, Warm, serve
+from executions.sandbox.base import RunSpec, SandboxGone, SandboxUnavailable
+from executions.sandbox.session import AgentSession
+
+UNENFORCED = ("isolation", "memory_bytes", "max_processes", "scratch_bytes")
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_MAIN = (
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    "from executions.sandbox.plain import main; main(sys.argv[2])"
+)
+_PR_SET_CHILD_SUBREAPER = 36
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class NoConfinement:
+    """Confines nothing and sees nothing: the agent measures with rusage."""
+
+    def place(self, stage: int) -> None:
+        return
+
+    def usage(self, stage: int) -> Usage | None:
+        return None
+
+
+class _Sandbox:
+    """One agent process with its socket and its folder."""
+
+    def __init__(self, warm: Prestart | None, bounds: Bounds, path: str) -> None:
+        self.folder = tempfile.mkdtemp(prefix="plain-sandbox-")
+        self.address = f"{self.folder}/agent.sock"
+        for name in ("scratch", "tmp"):
+            Path(self.folder, name).mkdir()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.address)
+        listener.listen(8)
+        theirs, self._lifeline = os.pipe()
+        config = {
+            "folder": self.folder,
+            "path": path,
+            "listener": listener.fileno(),
+            "lifeline": theirs,
+            "warm": None if warm is None else _warm_config(warm),
+            "bounds": asdict(bounds),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, json.dumps(config)],
+            pass_fds=(listener.fileno(), theirs),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={},
+        )
+        listener.close()
+        os.close(theirs)
+
+    def connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(self.address)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End the agent and all it started, and remove what they left."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(15)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PlainBackend:
+    """A Backend without confinement. `warm` agents are kept waiting for each prestart."""
+
+    def __init__(
+        self,
+        prestarts: Iterable[Prestart] = (),
+        *,
+        bounds: Bounds | None = None,
+        path: str = _PATH,
+    ) -> None:
+        self.scope = f"plain-{os.getpid()}"
+        self._prestarts = {prestart.key: prestart for prestart in prestarts}
+        self._bounds = bounds or Bounds()
+        self._path = path
+        self._waiting: dict[str | None, list[_Sandbox]] = {}
+        self._running: dict[str, _Sandbox] = {}
+        self._fenced: set[str] = set()
+        self._lock = threading.Lock()
+
+    def prepare(self, prestart: str | None = None, count: int = 1) -> None:
+        """Start agents ahead, to be taken by later runs."""
+        for _ in range(count):
+            sandbox = self._new(prestart)
+            with self._lock:
+                self._waiting.setdefault(prestart, []).append(sandbox)
+
+    def _new(self, prestart: str | None) -> _Sandbox:
+        warm = self._prestarts.get(prestart) if prestart is not None else None
+        return _Sandbox(warm, self._bounds, self._path)
+
+    def start(self, spec: RunSpec) -> AgentSession:
+        self._sweep()
+        with self._lock:
+            if spec.key in self._fenced or spec.key in self._running:
+                raise SandboxUnavailable(f"{spec.key} must not be started again")
+            waiting = self._waiting.get(spec.prestart)
+            sandbox = waiting.pop() if waiting else self._new(spec.prestart)
+            self._running[spec.key] = sandbox
+        return AgentSession.start(sandbox.connect(), spec, unenforced=UNENFORCED)
+
+    def attach(self, key: str) -> AgentSession:
+        with self._lock:
+            sandbox = self._running.get(key)
+            if sandbox is None:
+                self._fenced.add(key)
+        if sandbox is None:
+            raise SandboxGone(key)
+        try:
+            sock = sandbox.connect()
+        except OSError as error:
+            raise SandboxGone(key) from error
+        return AgentSession.attach(sock, key, unenforced=UNENFORCED)
+
+    def kill(self, key: str) -> None:
+        """Kill the agent of a run, as a fault would."""
+        self._running[key].process.kill()
+
+    def _sweep(self) -> None:
+        """Remove what ended agents left."""
+        with self._lock:
+            ended = [
+                k for k, sandbox in self._running.items() if not sandbox.is_alive()
+            ]
+            gone = [self._running.pop(key) for key in ended]
+            self._fenced.update(ended)
+        for sandbox in gone:
+            sandbox.close()
+
+    def problems(self) -> list[str]:
+        return ["programs run without any confinement (the plain backend)"]
+
+    def close(self) -> None:
+        with self._lock:
+            sandboxes = list(self._running.values())
+            for waiting in self._waiting.values():
+                sandboxes += waiting
+            self._running.clear()
+            self._waiting.clear()
+        for sandbox in sandboxes:
+            sandbox.close()
+
+
+def _warm_config(warm: Prestart) -> dict[str, object]:
+    return {
+        "key": warm.key,
+        "argv": list(warm.argv),
+        "command": list(warm.command),
+        "env": dict(warm.env),
+        "files": dict(warm.files),
+    }
+
+
+def main(text: str) -> NoReturn:
+    """Be the agent's process; `text` is the configuration that _Sandbox made."""
+    config = json.loads(text)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for name in ("listener", "lifeline"):
+        os.set_inheritable(config[name], False)
+    folder = config["folder"]
+    place = Place(
+        scratch=f"{folder}/scratch",
+        writable=(f"{folder}/tmp",),
+        env={
+            "PATH": config["path"],
+            "HOME": f"{folder}/scratch",
+            "TMPDIR": f"{folder}/tmp",
+            "LANG": "C.UTF-8",
+        },
+        is_init=False,
+        counts_processes=False,
+        has_own_uid=False,
+    )
+    serve(
+        socket.socket(fileno=config["listener"]),
+        NoConfinement(),
+        place,
+        warm=None if config["warm"] is None else Warm(**config["warm"]),
+        bounds=Bounds(**config["bounds"]),
+        lifeline=config["lifeline"],
+    )
