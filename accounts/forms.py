@@ -9,8 +9,6 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.utils import timezone
 
-from accounts.models import ApiKey
-
 LIFETIMES_DAYS = (
     ("", "Never"),
     ("30", "In 30 days"),
@@ -27,19 +25,16 @@ class LogInForm(AuthenticationForm):
         self.fields["username"].widget.attrs.update({"autocomplete": "username"})
 
 
-class ApiKeyForm(forms.ModelForm[ApiKey]):
+class ApiKeyForm(forms.Form):
+    name = forms.CharField(
+        max_length=100,
+        widget=forms.TextInput(
+            {"placeholder": "What it is for", "autocomplete": "off"}
+        ),
+    )
     lifetime = forms.ChoiceField(
         label="Expires", choices=LIFETIMES_DAYS, required=False
     )
-
-    class Meta:
-        model = ApiKey
-        fields = ("name",)
-        widgets = {
-            "name": forms.TextInput(
-                {"placeholder": "What it is for", "autocomplete": "off"}
-            )
-        }
 
     def expires_at(self) -> datetime | None:
         """Return when the key ends, or None for never."""

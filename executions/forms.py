@@ -1,4 +1,4 @@
-"""Forms of the pages. What may be submitted is specs.validate's to decide, not theirs."""
+"""Forms of the pages. What may be submitted, specs.validate decides, not they."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ it by default. Shared by the pages and the admin.
 from __future__ import annotations
 
 import base64
-import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +35,9 @@ OUTCOME_LABELS = {
     "output_limit": "Output limit",
     "system_error": "System error",
 }
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
 
 STREAMS = ("stdout", "stderr", "compile_stdout", "compile_stderr")
 
@@ -88,11 +90,11 @@ def size(count: int) -> str:
 
 def duration(milliseconds: int) -> str:
     """Write a duration as people do: 38 ms, 2.04 s, 3 min 20 s."""
-    if milliseconds < 1_000:
+    if milliseconds < SECOND_MS:
         return f"{milliseconds} ms"
-    if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.2f}".rstrip("0").rstrip(".") + " s"
-    minutes, rest = divmod(round(milliseconds / 1000), 60)
+    if milliseconds < MINUTE_MS:
+        return f"{milliseconds / SECOND_MS:.2f}".rstrip("0").rstrip(".") + " s"
+    minutes, rest = divmod(round(milliseconds / SECOND_MS), MINUTE_MS // SECOND_MS)
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
@@ -128,8 +130,8 @@ class LimitRow:
 class Stream:
     """One output stream, ready to draw: text, then a gap of `hidden`, then more text.
 
-    `dropped_bytes` were cut by the limit and exist nowhere; `hidden_bytes` were kept but
-    are too many to draw.
+    `dropped_bytes` were cut by the limit and exist nowhere; `hidden_bytes` were kept
+    but are too many to draw.
     """
 
     name: str
@@ -271,13 +273,18 @@ def program_files(execution: Execution) -> Iterator[ProgramFile]:
         )
 
 
+def program(execution: Execution) -> dict[str, Any]:
+    """Return what executions/_program.html draws."""
+    return {
+        "execution": execution,
+        "files": list(program_files(execution)),
+        "stdin": readable(execution.stdin),
+        "stdin_bytes": len(execution.stdin),
+    }
+
+
 def _text(content: bytes) -> str | None:
     try:
         return content.decode()
     except UnicodeDecodeError:
         return None
-
-
-def pretty(value: Any) -> str:
-    """Write a JSON value over several lines, for the admin."""
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)

@@ -195,9 +195,7 @@ def detail(request: _SignedInRequest, pk: UUID) -> HttpResponse:
     execution = _own(request, pk)
     context = {
         **_result_context(execution),
-        "files": list(presentation.program_files(execution)),
-        "stdin": presentation.readable(execution.stdin),
-        "stdin_bytes": len(execution.stdin),
+        **presentation.program(execution),
         "runtime_label": _runtime_label(execution.runtime),
         "waiting_url": _waiting_url(execution),
         "show_details": True,

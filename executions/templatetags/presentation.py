@@ -16,14 +16,17 @@ def outcome_label(key: str) -> str:
     return presentation.OUTCOME_LABELS.get(key, key)
 
 
+# What a template finds missing comes as None or "", and stays empty.
 @register.filter
-def size(count: int) -> str:
-    return presentation.size(count)
+def size(count: int | str | None) -> str:
+    return presentation.size(count) if isinstance(count, int) else ""
 
 
 @register.filter
-def duration(milliseconds: int | None) -> str:
-    return "" if milliseconds is None else presentation.duration(milliseconds)
+def duration(milliseconds: int | str | None) -> str:
+    if not isinstance(milliseconds, int):
+        return ""
+    return presentation.duration(milliseconds)
 
 
 @register.filter
