@@ -244,7 +244,7 @@ SANDBOX_STATE_DIR: str = env.str("SANDBOX_STATE_DIR", default=str(VAR_DIR / "san
 SANDBOX_PREPARED_DIR: str = env.str(
     "SANDBOX_PREPARED_DIR", default=str(VAR_DIR / "prepared")
 )
-"""What is made once for compilers to be fast (see selftest_runtimes), shown to jails."""
+"""What is made once so that compilers are fast (see runtimes.prepare)."""
 SANDBOX_ALLOW_UNENFORCED_LIMITS: bool = env.bool(
     "SANDBOX_ALLOW_UNENFORCED_LIMITS", default=False
 )
