@@ -1,0 +1,148 @@
+"""Runs a runtime's own small program in a sandbox and judges what came out."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from executions import limits
+from executions.limits import Limits
+from executions.runtimes import build, probe
+from executions.runtimes.base import Runtime
+from executions.sandbox.base import (
+    Backend,
+    End,
+    Finished,
+    Outcome,
+    RunSpec,
+    SandboxError,
+    SourceFile,
+    StageOutcome,
+)
+
+SHOWN_CHARACTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The defaults and maxima that a self-test runs with, as any program would."""
+
+    run: Limits
+    run_maximum: Limits
+    compile: Limits
+    compile_maximum: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one self-test; `problem` is "" when it passed.
+
+    compile_ms and run_ms are wall time as the sandbox measured it, total_ms as the
+    caller of the sandbox did; all are None when nothing ran.
+    """
+
+    runtime: Runtime
+    version: str = ""
+    is_available: bool = True
+    problem: str = ""
+    compile_ms: int | None = None
+    run_ms: int | None = None
+    total_ms: int | None = None
+    cpu_ms: int | None = None
+    memory_peak_bytes: int | None = None
+
+    @property
+    def verdict(self) -> str:
+        if not self.is_available:
+            return "unavailable"
+        return "failed" if self.problem else "ok"
+
+
+def run(backend: Backend, runtime: Runtime, allowed: Allowed) -> Result:
+    """Run the self-test of one runtime, if its toolchain is on this machine.
+
+    Blocks for as long as the program may take. A sandbox that fails is a failed
+    self-test, not an exception.
+    """
+    found = probe.probe(runtime)
+    if not found.is_available:
+        return Result(runtime, is_available=False, problem=found.problem)
+    began = time.monotonic()
+    try:
+        outcome = outcome_of(backend, spec(runtime, runtime.selftest.encode(), allowed))
+    except SandboxError as error:
+        return Result(runtime, found.version, problem=f"the sandbox failed: {error}")
+    stages = [stage for stage in (outcome.compile, *outcome.cases) if stage]
+    return Result(
+        runtime,
+        found.version,
+        problem=problem_of(outcome, runtime.selftest_stdout),
+        compile_ms=outcome.compile.wall_time_ms if outcome.compile else None,
+        run_ms=outcome.cases[0].wall_time_ms if outcome.cases else None,
+        total_ms=round((time.monotonic() - began) * 1000),
+        cpu_ms=sum(stage.cpu_time_ms for stage in stages),
+        memory_peak_bytes=max((s.memory_peak_bytes for s in stages), default=None),
+    )
+
+
+def spec(runtime: Runtime, source: bytes, allowed: Allowed) -> RunSpec:
+    """Return the run of a program that is one piece of source."""
+    entry = build.own_name(runtime, source)
+    return build.spec(
+        runtime,
+        key=f"selftest-{uuid.uuid4()}",
+        files=(SourceFile(entry, source),),
+        entry=entry,
+        limits=limits.resolve(
+            {},
+            default=allowed.run,
+            maximum=allowed.run_maximum,
+            minimum=runtime.minimum,
+        ),
+        compile_limits=limits.resolve(
+            {},
+            default=allowed.compile,
+            maximum=allowed.compile_maximum,
+            minimum=runtime.compile_minimum,
+        ),
+    )
+
+
+def outcome_of(backend: Backend, run_spec: RunSpec) -> Outcome:
+    """Run to completion; raise SandboxError when the sandbox could not."""
+    session = backend.start(run_spec)
+    for event in session.events():
+        if isinstance(event, Finished):
+            session.acknowledge()
+            return event.outcome
+    raise SandboxError("the sandbox ended without an outcome")
+
+
+def problem_of(outcome: Outcome, expected: bytes) -> str:
+    """Tell why this is not the outcome of a program that only printed `expected`."""
+    if outcome.compile and (problem := _problem_of_stage(outcome.compile)):
+        return f"compile: {problem}"
+    if not outcome.cases:
+        return "it was not run"
+    if problem := _problem_of_stage(outcome.cases[0]):
+        return problem
+    printed = outcome.cases[0].stdout
+    if printed.head + printed.tail != expected or printed.dropped_bytes:
+        return f"printed {_shown(printed.head)!r} instead of {_shown(expected)!r}"
+    return ""
+
+
+def _problem_of_stage(stage: StageOutcome) -> str:
+    if stage.end is End.EXITED and stage.exit_code == 0:
+        return ""
+    how = {
+        End.EXITED: f"exit code {stage.exit_code}",
+        End.SIGNALLED: f"signal {stage.signal}",
+    }.get(stage.end, stage.end.value)
+    said = stage.message or _shown(stage.stderr.head) or _shown(stage.stdout.head)
+    return f"{how}: {said}" if said else how
+
+
+def _shown(output: bytes) -> str:
+    return output.decode(errors="replace")[:SHOWN_CHARACTERS].strip()
