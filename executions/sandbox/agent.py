@@ -195,7 +195,7 @@ class Run:
 class Agent:
     """The event loop, its followers and its run."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913, PLR0917
         self,
         listener: socket.socket,
         confinement: Confinement,
@@ -211,7 +211,7 @@ class Agent:
         self._bounds = bounds
         self._token = token
         self._poll = select.poll()
-        self._ready: dict[int, Callable[[], None]] = {}
+        self._ready: dict[int, Callable[[], object]] = {}
         self._watched: dict[int, int] = {}
         self._connections: dict[int, Connection] = {}
         self._follower: Connection | None = None
@@ -229,7 +229,7 @@ class Agent:
 
     # --- the loop --------------------------------------------------------------------
 
-    def watch(self, fd: int, events: int, ready: Callable[[], None]) -> None:
+    def watch(self, fd: int, events: int, ready: Callable[[], object]) -> None:
         """Call `ready` whenever `fd` has one of `events`, until unwatch()."""
         if self._watched.get(fd) != events:
             self._poll.register(fd, events)

@@ -45,7 +45,7 @@ HOLD = Hold.HOLD
 Script = Outcome | SandboxError | Hold
 
 
-def stage(  # a stage has that many independent properties
+def stage(  # noqa: PLR0913 - a stage has that many independent properties
     *,
     end: End = End.EXITED,
     exit_code: int | None = 0,

@@ -8,6 +8,7 @@ pipes as 0, 1 and 2 and take one JSON line from descriptor 3. Standard library o
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -217,7 +218,7 @@ def _write_score(score: bytes) -> bytes | None:
     return before
 
 
-def _be_child(  # noqa: PLR0913
+def _be_child(  # noqa: PLR0913, PLR0917
     confinement: Placing,
     place: Place,
     stage: int,
@@ -263,7 +264,7 @@ def _exec_warm(warm: Warm, place: Place, folder: str) -> NoReturn:
     _set_limits([(resource.RLIMIT_STACK, _DEFAULT_STACK_BYTES)])
     env = {name: text.replace("{folder}", folder) for name, text in warm.env.items()}
     argv = [part.replace("{folder}", folder) for part in warm.argv]
-    os.execvpe(argv[0], argv, {**place.env, **env})
+    os.execvpe(argv[0], argv, {**place.env, **env})  # noqa: S606
 
 
 def _set_limits(rlimits: Sequence[Sequence[int]]) -> None:
@@ -292,11 +293,11 @@ def _exec_ordered(orders: Mapping[str, Any]) -> None:
         for name, text in orders["env"].items()
     }
     try:
-        os.execvpe(argv[0], argv, env)
+        os.execvpe(argv[0], argv, env)  # noqa: S606
     except OSError as error:
         # What lies in the scratch folder is the program's; an interpreter is ours.
         is_program = b"/" in argv[0] and not argv[0].startswith(b"/")
-        too_long = error.errno == 7
+        too_long = error.errno == errno.E2BIG
         _tell(
             ORDERS_FD,
             f"{orders['argv'][0]}: {error.strerror}",

@@ -54,7 +54,7 @@ class _Sandbox:
     def __init__(self, warm: Prestart | None, bounds: Bounds, path: str) -> None:
         self.folder = tempfile.mkdtemp(prefix="plain-sandbox-")
         self.address = f"{self.folder}/agent.sock"
-        for name in ("scratch", "tmp"):
+        for name in ("scratch", "temporary"):
             Path(self.folder, name).mkdir()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.address)
@@ -68,7 +68,7 @@ class _Sandbox:
             "warm": None if warm is None else _warm_config(warm),
             "bounds": asdict(bounds),
         }
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, json.dumps(config)],
             pass_fds=(listener.fileno(), theirs),
             stdin=subprocess.DEVNULL,
@@ -201,11 +201,11 @@ def main(text: str) -> NoReturn:
     folder = config["folder"]
     place = Place(
         scratch=f"{folder}/scratch",
-        writable=(f"{folder}/tmp",),
+        writable=(f"{folder}/temporary",),
         env={
             "PATH": config["path"],
             "HOME": f"{folder}/scratch",
-            "TMPDIR": f"{folder}/tmp",
+            "TMPDIR": f"{folder}/temporary",
             "LANG": "C.UTF-8",
         },
         is_init=False,

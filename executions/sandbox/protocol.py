@@ -23,6 +23,10 @@ MAX_CASES = 1_000
 MAX_ARGS = 4_096
 MAX_NAME_BYTES = 4_096
 MAX_NUMBER = 2**53
+MAX_KEY_CHARS = 200
+MAX_SHORT_CHARS = 2_000
+MAX_SIGNAL = 64
+MAX_STATUS = 255
 STDIN_WINDOW_BYTES = 1 * MIB
 """Live stdin that a follower may send before the agent says that it was taken."""
 
@@ -77,7 +81,9 @@ def is_path(value: Any) -> bool:
 
 
 def _is_key(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 200 and value.isprintable()
+    return (
+        type(value) is str and 0 < len(value) <= MAX_KEY_CHARS and value.isprintable()
+    )
 
 
 def _optional(check: Check) -> Check:
@@ -121,11 +127,11 @@ def _is_positive(value: Any) -> bool:
 
 
 def _is_signal(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= 64
+    return type(value) is int and 1 <= value <= MAX_SIGNAL
 
 
 def _is_status(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= 255
+    return type(value) is int and 0 <= value <= MAX_STATUS
 
 
 def _is_bool(value: Any) -> bool:
@@ -133,7 +139,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def _is_short(value: Any) -> bool:
-    return type(value) is str and len(value) <= 2_000
+    return type(value) is str and len(value) <= MAX_SHORT_CHARS
 
 
 _ARGS = _list_of(is_text, MAX_ARGS)

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+_MOST_NAMES = 1_000_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -188,7 +189,7 @@ def _lift(top: int, name: str, serial: int) -> int:
                 except OSError:
                     # The program made that very name; a folder never replaces a full
                     # one, so nothing was lost. An empty one is replaced, harmlessly.
-                    if serial > 1_000_000:
+                    if serial > _MOST_NAMES:
                         raise
     finally:
         os.close(folder)

@@ -1,7 +1,7 @@
 """The worker's side of a connection to an agent.
 
 Whatever comes from the agent is untrusted: the hostile program shares its uid. Frames
-are checked by protocol.py, their order and amounts here, and a silent agent is given up.
+are checked by protocol.py, their order and amounts here; a silent agent is given up.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class AgentSession:
         self._max_output = _max_output(spec)
         sock.settimeout(_GRACE_S)
 
-    # --- how one begins ----------------------------------------------------------------
+    # --- how one begins --------------------------------------------------------------
 
     @classmethod
     def start(
@@ -151,14 +151,13 @@ class AgentSession:
             self._sock.sendall(data)
         except OSError as error:
             self._sock.close()
-            raise SandboxUnavailable(
-                f"the sandbox does not take the run: {error}"
-            ) from error
+            message = f"the sandbox does not take the run: {error}"
+            raise SandboxUnavailable(message) from error
 
-    # --- what the agent tells ----------------------------------------------------------
+    # --- what the agent tells --------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
-        """See base.Session. Raises SandboxError for an agent that breaks the protocol."""
+        """See base.Session. An agent that breaks the protocol is a SandboxError."""
         decoder = Decoder(FROM_AGENT)
         give_up_at = time.monotonic() + _GRACE_S
         while not self._is_finished:
@@ -175,11 +174,9 @@ class AgentSession:
                 raise SandboxError(f"the agent broke the protocol: {error}") from error
 
     def _receive(self, give_up_at: float) -> bytes:
-        timeout = give_up_at - time.monotonic()
         try:
-            if timeout <= 0:
-                raise TimeoutError
-            self._sock.settimeout(timeout)
+            # Never 0: that would make the socket non-blocking.
+            self._sock.settimeout(max(give_up_at - time.monotonic(), 0.001))
             data = self._sock.recv(_RECEIVE_BYTES)
         except TimeoutError as error:
             self._raise_if_detached()
@@ -258,7 +255,7 @@ class AgentSession:
             )
         )
 
-    # --- what the agent is told --------------------------------------------------------
+    # --- what the agent is told ------------------------------------------------------
 
     def send_stdin(self, data: bytes) -> None:
         """Send input, as fast as the program reads it; never blocks for the program.

@@ -7,6 +7,7 @@ killing at the end.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import resource
@@ -44,7 +45,7 @@ class Measuring(Protocol):
 class Poller(Protocol):
     """The agent's event loop, as a stage needs it."""
 
-    def watch(self, fd: int, events: int, ready: Callable[[], None]) -> None: ...
+    def watch(self, fd: int, events: int, ready: Callable[[], object]) -> None: ...
 
     def unwatch(self, fd: int) -> None: ...
 
@@ -152,7 +153,7 @@ class Supervision:
         self._plan_usage(0)
         for fd, name in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             self._streams[fd] = name
-            self._loop.watch(fd, select.POLLIN, lambda fd=fd: self._read(fd))
+            self._loop.watch(fd, select.POLLIN, functools.partial(self._read, fd))
 
     def fail(self, failure: CannotStart) -> None:
         """Let the stage end as one that could not be started."""
@@ -345,7 +346,9 @@ class Supervision:
             "limits": self.stage.limits,
         }
 
-    def _final_end(self, usage: Usage | None, cpu_ns: int) -> str:
+    def _final_end(  # noqa: PLR0911 - a table, first match wins
+        self, usage: Usage | None, cpu_ns: int
+    ) -> str:
         if self._end == "cancelled":
             return self._end
         if self._failure is not None:
@@ -377,7 +380,7 @@ def _children_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
-# --- processes -------------------------------------------------------------------------
+# --- processes -----------------------------------------------------------------------
 
 
 def tree_cpu_ns(*, is_init: bool) -> int:
