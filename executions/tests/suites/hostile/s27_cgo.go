@@ -1,0 +1,8 @@
+package main
+
+/*
+#include "@@bait_file@@"
+*/
+import "C"
+
+func main() {}

@@ -1,0 +1,3 @@
+program main
+include '@@bait_file@@'
+end program main

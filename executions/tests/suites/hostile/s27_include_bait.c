@@ -1,0 +1,2 @@
+#include "@@bait_file@@"
+int main(void) { return 0; }

@@ -1,0 +1,3 @@
+# Spins while compiling.
+const text = staticExec("while :; do :; done")
+echo "ACHIEVED ", text

@@ -1,0 +1,1 @@
+io.write(io.open("/proc/self/status"):read("a"), "DONE\n")
