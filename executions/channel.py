@@ -8,11 +8,15 @@ subscribing and once at the end.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 from uuid import UUID
+
+from django.conf import settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Waiter(Protocol):
 
 
 class Channel(Protocol):
+    """Raises ChannelDown where messages cannot be passed on, except when waiting."""
+
     def waiter(self, execution_id: UUID) -> AbstractContextManager[Waiter]:
         """Subscribe to the end of one run. Costs no round trip once connected."""
 
@@ -60,16 +66,80 @@ class Channel(Protocol):
         """Send a control message to the owner of the run."""
 
     def listen(
-        self, execution_id: UUID, receive: Callable[[Control], None]
+        self, execution_id: UUID, receive: Callable[[Control], None], *, late: bool
     ) -> AbstractContextManager[None]:
-        """Receive the run's control messages, also earlier unread ones, in order.
+        """Receive the run's control messages, in order; at least once each.
 
+        With `late` also those that another owner left unread, which costs a round trip.
         `receive` is called from the channel's own thread and must not block.
         """
+
+    def beat(self, worker: str, seconds: float) -> None:
+        """Let it be known for `seconds` that this worker is alive."""
+
+    def workers(self) -> list[str]:
+        """Return the workers that are known to be alive."""
 
     def close(self) -> None: ...
 
 
+class ChannelDown(Exception):
+    """News and messages cannot be passed on right now."""
+
+
+@dataclass(slots=True)
+class _Flag:
+    """One waiting thread; `set` may be called from any thread."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, timeout_s: float) -> bool:
+        heard = self.event.wait(timeout_s)
+        self.event.clear()
+        return heard
+
+
+class Waiters:
+    """The threads of this process that wait for runs to end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flags: dict[UUID, list[_Flag]] = {}
+
+    @contextmanager
+    def waiter(self, execution_id: UUID) -> Iterator[_Flag]:
+        flag = _Flag()
+        with self._lock:
+            self._flags.setdefault(execution_id, []).append(flag)
+        try:
+            yield flag
+        finally:
+            with self._lock:
+                flags = self._flags[execution_id]
+                flags.remove(flag)
+                if not flags:
+                    del self._flags[execution_id]
+
+    def wake(self, execution_id: UUID) -> None:
+        with self._lock:
+            for flag in self._flags.get(execution_id, ()):
+                flag.event.set()
+
+    def wake_all(self) -> None:
+        """After news may have been lost: everybody reads the row again."""
+        with self._lock:
+            for flags in self._flags.values():
+                for flag in flags:
+                    flag.event.set()
+
+
+@cache
 def current() -> Channel:
     """Return the channel of this process, chosen by CELERY_BROKER_URL."""
-    raise NotImplementedError
+    if settings.CELERY_BROKER_URL.startswith("redis"):
+        from executions.channel_redis import RedisChannel  # noqa: PLC0415
+
+        return RedisChannel(settings.CELERY_BROKER_URL)
+    from executions.channel_memory import MemoryChannel  # noqa: PLC0415
+
+    return MemoryChannel()

@@ -7,13 +7,16 @@ lease, then a look at the row count. 0 rows means that somebody else was first.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models.functions import Now
 
+from executions import sql
+from executions.leases import Lease
 from executions.verdicts import Verdict
 
 
@@ -30,19 +33,197 @@ FINAL = (Status.FINISHED, Status.CANCELLED)
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
+    """Reads, and every transition. Each transition is one statement of its own.
+
+    Where the SQL of PostgreSQL and SQLite differs, see executions.sql.
+    """
+
     def visible_to(self, user: Any) -> ExecutionQuerySet:
         """The own executions of a user; staff sees all in the admin."""
         return self.filter(owner=user)
+
+    def without_content(self) -> ExecutionQuerySet:
+        """Leave out what may be megabytes: programs, input and output."""
+        return self.defer(
+            "files", "stdin", "stdout", "stderr", "compile_stdout", "compile_stderr"
+        )
+
+    # Queued → starting.
+
+    def claim_next(self, lease: Lease, scope: str) -> Execution | None:
+        """Give the next due execution to `lease`, or return None when nothing is due.
+
+        Costs one statement. The caller owns the row until the lease ends. `has_more`
+        tells whether another one was due at that moment. Outputs are not loaded.
+        """
+        return self._claimed(
+            sql.claim_next(),
+            (_uuid(lease.id), lease.owner, settings.LEASE_LENGTH_S, scope),
+        )
+
+    def claim(self, pk: uuid.UUID, lease: Lease, scope: str) -> Execution | None:
+        """Give this one to `lease`, or return None when it is not queued any more."""
+        return self._claimed(
+            sql.claim_one(),
+            (_uuid(lease.id), lease.owner, settings.LEASE_LENGTH_S, scope, _uuid(pk)),
+        )
+
+    # Starting, running: who owns it.
+
+    def adopt_next(self, lease: Lease, scope: str, *, judges: bool) -> Execution | None:
+        """Give a run of this scope that nobody owns any more to `lease`.
+
+        Runs that were handed over come at once; those whose lease ran out only when
+        `judges` (see LeaseKeeper), and for these `adoptions` counts up.
+        """
+        return self._claimed(
+            sql.adopt_next(),
+            (_uuid(lease.id), lease.owner, settings.LEASE_LENGTH_S, scope, judges),
+        )
+
+    def extend(self, leases: Collection[Lease]) -> dict[uuid.UUID, bool]:
+        """Renew leases in one statement.
+
+        Returns, for each lease that still holds, whether its run is to be cancelled.
+        """
+        if not leases:
+            return {}
+        text = sql.extend(len(leases))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                text, (settings.LEASE_LENGTH_S, *(_uuid(lease.id) for lease in leases))
+            )
+            return {_as_uuid(found): bool(asked) for found, asked in cursor.fetchall()}
+
+    def mark_running(self, leases: Collection[Lease]) -> int:
+        """Starting → running for the runs of these leases; returns how many."""
+        return self.filter(
+            lease_id__in=[lease.id for lease in leases], status=Status.STARTING
+        ).update(status=Status.RUNNING)
+
+    # Starting, running → finished, cancelled.
+
+    def record(self, execution: Execution, lease: Lease, **outcome: Any) -> bool:
+        """Store the outcome, or return False when the run is not `lease`'s any more."""
+        changed = self._owned(execution, lease).update(
+            status=Status.CANCELLED
+            if outcome.get("verdict") is None
+            else Status.FINISHED,
+            lease_id=None,
+            lease_until=None,
+            recorded_at=Now(),
+            **outcome,
+        )
+        return bool(changed)
+
+    # Starting, running → queued, or to another owner.
+
+    def hand_over(self, execution: Execution, lease: Lease) -> bool:
+        """Let whoever reaches its sandbox follow the run from here, at once."""
+        changed = self._owned(execution, lease).update(lease_id=None, lease_until=Now())
+        return bool(changed)
+
+    def give_back(self, execution: Execution, lease: Lease) -> bool:
+        """Undo a claim whose sandbox was never asked for: the attempt was none."""
+        return self._requeue(execution, lease, attempt=models.F("attempt") - 1)
+
+    def requeue(self, execution: Execution, lease: Lease, delay: timedelta) -> bool:
+        """Let the run start again, as another attempt, after `delay`."""
+        return self._requeue(execution, lease, due_at=Now() + delay)
+
+    def _requeue(self, execution: Execution, lease: Lease, **changes: Any) -> bool:
+        changed = self._owned(execution, lease).update(
+            status=Status.QUEUED,
+            lease_id=None,
+            lease_until=None,
+            adoptions=0,
+            **changes,
+        )
+        return bool(changed)
+
+    def _owned(self, execution: Execution, lease: Lease) -> ExecutionQuerySet:
+        return self.filter(pk=execution.pk, lease_id=lease.id, status__in=ACTIVE)
+
+    # Cancel.
+
+    def cancel_queued(self, pk: uuid.UUID) -> bool:
+        """Queued → cancelled."""
+        changed = self.filter(pk=pk, status=Status.QUEUED).update(
+            status=Status.CANCELLED,
+            cancel_requested_at=Now(),
+            recorded_at=Now(),
+            reason="cancelled before it started",
+        )
+        return bool(changed)
+
+    def request_cancel(self, pk: uuid.UUID) -> bool:
+        """Ask the owner to cancel; the first request counts."""
+        changed = self.filter(
+            pk=pk, status__in=ACTIVE, cancel_requested_at=None
+        ).update(cancel_requested_at=Now())
+        return bool(changed)
+
+    # What a sweep looks for.
+
+    def due(self) -> ExecutionQuerySet:
+        return self.filter(status=Status.QUEUED, due_at__lte=Now())
+
+    def claimed_lately(self, seconds: float) -> ExecutionQuerySet:
+        return self.filter(started_at__gt=Now() - timedelta(seconds=seconds))
+
+    def out_of_reach(self) -> ExecutionQuerySet:
+        """Runs whose owner is gone, and nobody came who could reach their sandbox."""
+        late = Now() - timedelta(seconds=settings.DEADLINE_GRACE_S)
+        return self.filter(
+            status__in=ACTIVE, lease_until__lt=Now(), deadline_at__lt=late
+        )
+
+    def requeue_all(self) -> int:
+        """Let these runs, whose owners are gone, start again as another attempt."""
+        return self.update(
+            status=Status.QUEUED,
+            lease_id=None,
+            lease_until=None,
+            adoptions=0,
+            due_at=Now(),
+        )
+
+    def fail(self, **outcome: Any) -> int:
+        """End these runs, whose owners are gone."""
+        return self.update(
+            status=Status.FINISHED,
+            lease_id=None,
+            lease_until=None,
+            recorded_at=Now(),
+            **outcome,
+        )
+
+    def recorded_before(self, age: timedelta) -> ExecutionQuerySet:
+        return self.filter(status__in=FINAL, recorded_at__lt=Now() - age)
+
+    def _claimed(self, text: str, params: Sequence[Any]) -> Execution | None:
+        for execution in self.raw(text, params):
+            return execution
+        return None
+
+
+def _uuid(value: uuid.UUID) -> Any:
+    """Return a UUID as raw SQL of this database takes it."""
+    return value if connection.features.has_native_uuid_field else value.hex
+
+
+def _as_uuid(value: Any) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
 
 
 class Execution(models.Model):
     """One program, submitted once, and what became of it.
 
-    `files` is a list of {"path", "content" (base64)}. Output columns hold raw bytes: the
-    kept head and tail of each stream. `result` is {"compile": stage or null, "run": stage
-    or null, "unenforced": names} with, for each stage, end, exit_code, signal, message,
-    cpu_time_ms, wall_time_ms, memory_peak_bytes, first_output_ms, measured_by, limits,
-    and for stdout and stderr {"head_bytes", "dropped_bytes"}: where head and tail meet.
+    `files` is a list of {"path", "content" (base64)}. Output columns hold raw bytes:
+    the kept head and tail of each stream. `result` is {"compile": stage or null, "run":
+    stage or null, "unenforced": names} with, for each stage, end, exit_code, signal,
+    message, cpu_time_ms, wall_time_ms, memory_peak_bytes, first_output_ms, measured_by,
+    limits, and for stdout and stderr {"head_bytes", "dropped_bytes"}: where they meet.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -67,6 +248,8 @@ class Execution(models.Model):
         max_length=10, choices=Status.choices, default=Status.QUEUED
     )
     attempt = models.PositiveSmallIntegerField(default=0)
+    adoptions = models.PositiveSmallIntegerField(default=0)
+    """How many owners of this attempt were lost; a program may be the reason."""
     due_at = models.DateTimeField(db_default=Now())
     """Not to be claimed before: later than queued_at after an attempt that failed."""
     lease_id = models.UUIDField(null=True)
@@ -97,6 +280,9 @@ class Execution(models.Model):
     recorded_at = models.DateTimeField(null=True)
 
     objects = ExecutionQuerySet.as_manager()
+
+    # Set by claims only.
+    has_more: bool = False
 
     class Meta:
         ordering = ("-queued_at", "-id")
@@ -155,6 +341,11 @@ class Execution(models.Model):
         return self.started_at + timedelta(milliseconds=offset_ms)
 
 
+class IdempotencyKeyQuerySet(models.QuerySet["IdempotencyKey"]):
+    def older_than(self, age: timedelta) -> IdempotencyKeyQuerySet:
+        return self.filter(created_at__lt=Now() - age)
+
+
 class IdempotencyKey(models.Model):
     """An Idempotency-Key that one user sent with a POST, and the execution it led to.
 
@@ -170,6 +361,8 @@ class IdempotencyKey(models.Model):
     fingerprint = models.CharField(max_length=64)
     execution = models.ForeignKey(Execution, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    objects = IdempotencyKeyQuerySet.as_manager()
 
     class Meta:
         constraints = (

@@ -1,0 +1,74 @@
+"""Passes the news of this process's runs on, a few milliseconds' worth at a time.
+
+Most runs end sooner than that: all they had to say then goes out together with their
+end, in one round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from uuid import UUID
+
+from executions.channel import Channel, ChannelDown, News
+
+logger = logging.getLogger(__name__)
+
+GATHER_S = 0.025
+
+
+class NewsDesk:
+    """Collects news from any thread; one of its own passes them on."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._pending: dict[UUID, list[News]] = {}
+        self._is_due = threading.Event()
+        self._is_closed = False
+        self._is_down = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, execution_id: UUID, news: News) -> None:
+        """Publish soon."""
+        with self._lock:
+            self._pending.setdefault(execution_id, []).append(news)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._loop, name="news", daemon=True
+                )
+                self._thread.start()
+        if not self._is_due.is_set():
+            self._is_due.set()
+
+    def finish(self, execution_id: UUID, news: News) -> None:
+        """Publish now, after all that is pending of this run."""
+        with self._lock:
+            earlier = self._pending.pop(execution_id, [])
+        self._publish(execution_id, [*earlier, news])
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._is_due.set()
+
+    def _loop(self) -> None:
+        while not self._is_closed:
+            self._is_due.wait()
+            time.sleep(GATHER_S)
+            self._is_due.clear()
+            with self._lock:
+                pending, self._pending = self._pending, {}
+            for execution_id, news in pending.items():
+                self._publish(execution_id, news)
+
+    def _publish(self, execution_id: UUID, news: list[News]) -> None:
+        try:
+            self._channel.publish(execution_id, news)
+        except ChannelDown as error:
+            # Whoever waits reads the row: nothing but live output is lost.
+            if not self._is_down:
+                logger.warning("news of runs are not passed on: %s", error)
+            self._is_down = True
+        else:
+            self._is_down = False

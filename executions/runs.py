@@ -1,0 +1,349 @@
+"""One run, followed by one thread of a worker from its claim to its stored outcome.
+
+The row belongs to the run as long as its lease holds; when it does not any more, the
+run lets go of the sandbox without a word. Whatever the thread waits for, it holds no
+database connection meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from executions import bells, outcomes, runtimes
+from executions.channel import Control, News
+from executions.limits import KIB, Limits
+from executions.models import Execution
+from executions.runtimes import build
+from executions.sandbox.base import (
+    Case,
+    Event,
+    Finished,
+    Outcome,
+    OutputChunk,
+    RunSpec,
+    SandboxDetached,
+    SandboxError,
+    SandboxGone,
+    SandboxUnavailable,
+    Session,
+    SourceFile,
+    StageStarted,
+)
+
+if TYPE_CHECKING:
+    from executions.leases import Lease
+    from executions.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+LIVE_BYTES = 1024 * KIB
+"""How much of a run's output is shown live; all of what is kept comes with the row."""
+
+RETRY_FIRST_S = 0.1
+RETRY_MOST_S = 2.0
+ATTEMPT_DELAY_S = 1.0
+
+T = TypeVar("T")
+
+
+class LeaseLost(Exception):
+    """Somebody else owns the run now."""
+
+
+class Run:
+    """Follows one execution; `follow` is called once, by the thread it belongs to."""
+
+    def __init__(self, worker: Worker, execution: Execution, lease: Lease) -> None:
+        self.worker = worker
+        self.execution = execution
+        self.lease = lease
+        self.claimed_at = time.monotonic()
+        self.is_marked = False
+        self.sent_ms: int | None = None
+        self.first_output_ms: int | None = None
+        self.ended_ms: int | None = None
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._is_cancelled = execution.cancel_requested_at is not None
+        self._is_released = False
+        self._is_lost = False
+        self._fault = ""
+        self._live_bytes = 0
+
+    # What other threads may ask of it.
+
+    def cancel(self) -> None:
+        """Kill the program; the outcome so far is recorded."""
+        with self._lock:
+            self._is_cancelled = True
+            session = self._session
+        if session is not None:
+            session.cancel()
+
+    def release(self) -> None:
+        """Stop following and let another worker do so."""
+        self._let_go(is_lost=False)
+
+    def lose(self) -> None:
+        """Stop following: the lease is somebody else's."""
+        self._let_go(is_lost=True)
+
+    def abandon(self, reason: str) -> None:
+        """Stop following, as the sandbox is no good; the run starts again."""
+        self._fault = reason
+        self._let_go(is_lost=False)
+
+    def discard(self) -> None:
+        """Kill the program of a run that has its outcome, whatever it may say."""
+        try:
+            session = self.worker.backend.attach(self.execution.key)
+            session.cancel()
+            session.acknowledge()
+        except SandboxError as error:
+            logger.info("run %s: nothing to kill: %s", self.execution.key, error)
+
+    def _let_go(self, *, is_lost: bool) -> None:
+        with self._lock:
+            if self.ended_ms is not None:
+                return
+            self._is_released = True
+            self._is_lost = self._is_lost or is_lost
+            session = self._session
+        if session is not None:
+            session.detach()
+
+    @property
+    def is_in_sandbox(self) -> bool:
+        return self.sent_ms is not None and self.ended_ms is None
+
+    @property
+    def overdue_s(self) -> float:
+        """Seconds since the sandbox should have ended by itself; negative before."""
+        elapsed = time.monotonic() - self.claimed_at
+        return elapsed - self.execution.budget_ms / 1000
+
+    # The run.
+
+    def follow(self, *, is_adopted: bool) -> None:
+        """Start the program, or attach to it, and see it through."""
+        channel = self.worker.channel
+        with channel.listen(self.execution.id, self._receive, late=is_adopted):
+            try:
+                outcome = self._see_through(is_adopted=is_adopted)
+            except SandboxDetached:
+                if self._fault:
+                    self.try_again(self._fault)
+                else:
+                    self._hand_over()
+            except LeaseLost:
+                logger.info("run %s: the lease was lost", self.execution.key)
+            except SandboxUnavailable as error:
+                self._unavailable(error, is_adopted=is_adopted)
+            except SandboxError as error:
+                self.try_again(_why(error))
+            else:
+                self._finish(outcome)
+
+    def _see_through(self, *, is_adopted: bool) -> Outcome | None:
+        """Return the outcome, or None when it was cancelled before it started."""
+        if self._is_cancelled and not is_adopted:
+            return None
+        # Built first: between the look at the lease and the start is nothing slow.
+        spec = None if is_adopted else spec_of(self.execution)
+        self._check()
+        backend = self.worker.backend
+        session = (
+            backend.attach(self.execution.key) if spec is None else backend.start(spec)
+        )
+        with self._lock:
+            self._session = session
+            self.sent_ms = self._elapsed_ms()
+            is_released, is_cancelled = self._is_released, self._is_cancelled
+        if is_released:
+            session.detach()
+        elif is_cancelled:
+            session.cancel()
+        self.worker.sent(self)
+        for event in session.events():
+            if isinstance(event, Finished):
+                with self._lock:
+                    self.ended_ms = self._elapsed_ms()
+                return event.outcome
+            self._tell(event)
+        raise SandboxGone("the sandbox fell silent")
+
+    def _check(self) -> None:
+        """Go on only as the owner, and not while the worker is stopping."""
+        if self._is_lost or not self.lease.is_valid:
+            raise LeaseLost
+        if self._is_released:
+            raise SandboxDetached
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            fields: dict[str, Any] = {"stage": event.stage, "case": event.case or 0}
+            self.worker.news.add(self.execution.id, News("stage", fields))
+            return
+        if not isinstance(event, OutputChunk):
+            return
+        if self.first_output_ms is None and event.stage == "run":
+            self.first_output_ms = self._elapsed_ms()
+        if self._live_bytes >= LIVE_BYTES:
+            return
+        data = event.data[: LIVE_BYTES - self._live_bytes]
+        self._live_bytes += len(data)
+        fields = {
+            "stage": event.stage,
+            "case": event.case or 0,
+            "stream": event.stream,
+            "offset": event.offset,
+        }
+        self.worker.news.add(self.execution.id, News("output", fields, data))
+
+    def _receive(self, control: Control) -> None:
+        session = self._session
+        try:
+            if control.kind == "cancel":
+                self.cancel()
+            elif session is None:
+                return
+            elif control.kind == "stdin":
+                session.send_stdin(control.data)
+            elif control.kind == "close_stdin":
+                session.close_stdin()
+            elif control.kind == "signal":
+                session.signal(control.number)
+        except SandboxError as error:
+            logger.info("run %s: %s was not delivered: %s",
+                        self.execution.key, control.kind, error)  # fmt: skip
+
+    # How it ends.
+
+    def _finish(self, outcome: Outcome | None) -> None:
+        if outcome is None:
+            columns: dict[str, Any] = {
+                "verdict": None,
+                "reason": "cancelled before it started",
+            }
+        else:
+            columns = outcomes.columns(outcome)
+        is_ours = self.record(columns)
+        session = self._session
+        if session is None:
+            return
+        if is_ours:
+            session.acknowledge()
+        else:
+            session.detach()
+
+    def record(self, columns: dict[str, Any]) -> bool:
+        """Store how the run ended and say so; False when it is somebody else's."""
+        timed = {
+            "sent_ms": self.sent_ms,
+            "first_output_ms": self.first_output_ms,
+            "ended_ms": self.ended_ms,
+            **columns,
+        }
+        is_ours = self._insist(
+            lambda: Execution.objects.record(self.execution, self.lease, **timed)
+        )
+        if is_ours:
+            status = "cancelled" if columns["verdict"] is None else "finished"
+            self.worker.news.finish(
+                self.execution.id, News("finished", {"status": status})
+            )
+        return bool(is_ours)
+
+    def _hand_over(self) -> None:
+        """Give the run to whoever comes; nobody has to wait for the lease to end."""
+        if self._is_lost:
+            return
+        objects = Execution.objects
+        if self.sent_ms is None:
+            self._insist(lambda: objects.give_back(self.execution, self.lease))
+            bells.ring()
+        else:
+            self._insist(lambda: objects.hand_over(self.execution, self.lease))
+
+    def _unavailable(self, error: SandboxUnavailable, *, is_adopted: bool) -> None:
+        if is_adopted:
+            # The sandbox may live: only its own deadline ends the waiting for it.
+            self._insist(
+                lambda: Execution.objects.hand_over(self.execution, self.lease)
+            )
+        else:
+            self.try_again(_why(error), delay_s=ATTEMPT_DELAY_S)
+
+    def try_again(self, reason: str, *, delay_s: float = 0.0) -> None:
+        """Have the run started again, or give it up after too many attempts."""
+        execution = self.execution
+        if execution.attempt >= settings.MAX_ATTEMPTS:
+            logger.error("run %s given up: %s", execution.key, reason)
+            tries = f"{execution.attempt} attempts"
+            self.record(outcomes.failure(f"the platform failed in {tries}: {reason}"))
+            return
+        logger.warning("run %s starts again: %s", execution.key, reason)
+        delay = timedelta(seconds=delay_s * 3 ** (execution.attempt - 1))
+        if self._insist(
+            lambda: Execution.objects.requeue(execution, self.lease, delay)
+        ):
+            self.worker.ring_in(delay.total_seconds())
+
+    def _insist(self, change: Callable[[], bool]) -> bool:
+        """Make a change of the row, for as long as it takes the database to come back.
+
+        A worker that has to go leaves it: the lease ends, and another attaches to the
+        sandbox, which keeps the outcome until it was acknowledged.
+        """
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return change()
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                if self.worker.must_leave:
+                    logger.warning(
+                        "run %s is left behind: %s", self.execution.key, error
+                    )
+                    return False
+                logger.warning("run %s waits for the database: %s",
+                               self.execution.key, error)  # fmt: skip
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    def _elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.claimed_at) * 1000)
+
+
+def spec_of(execution: Execution) -> RunSpec:
+    """Return what the sandbox is told. Raises UnknownRuntime."""
+    return build.spec(
+        runtimes.get(execution.runtime),
+        key=execution.key,
+        files=[
+            SourceFile(file["path"], base64.b64decode(file["content"]))
+            for file in execution.files
+        ],
+        entry=execution.entry_point,
+        limits=Limits(**execution.limits),
+        compile_limits=Limits(**execution.compile_limits),
+        cases=(Case(bytes(execution.stdin), tuple(execution.args)),),
+        env=execution.env,
+    )
+
+
+def _why(error: SandboxError) -> str:
+    what = {
+        SandboxGone: "the sandbox is gone",
+        SandboxUnavailable: "no sandbox could be started",
+    }.get(type(error), "the sandbox failed")
+    return f"{what}: {error}" if str(error) else what

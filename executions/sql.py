@@ -1,0 +1,103 @@
+"""The claims, in the SQL of each database: one statement that finds, takes and returns.
+
+SQLite has one writer at a time, so it needs no row locks; PostgreSQL skips rows that
+another claim has locked. Status names are written out, as only then do the partial
+indexes match also for prepared statements.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.db import connection
+
+TABLE = "executions_execution"
+
+# What a worker needs to run a program: everything but the outcome.
+COLUMNS = (
+    "id, owner_id, runtime, entry_point, files, stdin, args, env, limits, "
+    "compile_limits, budget_ms, status, attempt, adoptions, lease_id, lease_owner, "
+    "sandbox, deadline_at, cancel_requested_at, queued_at, started_at"
+)
+
+
+def is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def now() -> str:
+    return (
+        "STATEMENT_TIMESTAMP()"
+        if is_postgresql()
+        else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+    )
+
+
+def later(seconds: str) -> str:
+    """Return the SQL of the time that many seconds from now; `seconds` is SQL too."""
+    if is_postgresql():
+        return f"(STATEMENT_TIMESTAMP() + ({seconds}) * INTERVAL '1 second')"
+    return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', ({seconds}) || ' seconds')"
+
+
+def _skip_locked() -> str:
+    return "FOR UPDATE SKIP LOCKED" if is_postgresql() else ""
+
+
+def _start(which: str) -> str:
+    return f"""
+        UPDATE {TABLE} SET
+            status = 'starting', attempt = attempt + 1,
+            lease_id = %s, lease_owner = %s, lease_until = {later("%s")}, sandbox = %s,
+            started_at = {now()}, deadline_at = {later("budget_ms / 1000.0")}
+        WHERE id = ({which}) AND status = 'queued'
+        RETURNING {COLUMNS}, EXISTS (
+            SELECT 1 FROM {TABLE} AS other WHERE other.status = 'queued'
+            AND other.due_at <= {now()} AND other.id <> {TABLE}.id
+        ) AS has_more
+    """  # noqa: S608 - nothing of it comes from outside
+
+
+@cache
+def claim_next() -> str:
+    """Parameters: lease id, owner, seconds, scope."""
+    return _start(f"""
+        SELECT id FROM {TABLE} WHERE status = 'queued' AND due_at <= {now()}
+        ORDER BY due_at LIMIT 1 {_skip_locked()}
+    """)  # noqa: S608
+
+
+@cache
+def claim_one() -> str:
+    """Parameters: lease id, owner, seconds, scope, primary key."""
+    return _start("%s")
+
+
+@cache
+def adopt_next() -> str:
+    """Parameters: lease id, owner, seconds, scope, whether expired leases count.
+
+    A run that was handed over has a time but no lease.
+    """
+    return f"""
+        UPDATE {TABLE} SET
+            adoptions = adoptions + CASE WHEN lease_id IS NULL THEN 0 ELSE 1 END,
+            lease_id = %s, lease_owner = %s, lease_until = {later("%s")}
+        WHERE id = (
+            SELECT id FROM {TABLE}
+            WHERE status IN ('starting', 'running') AND lease_until <= {now()}
+            AND sandbox = %s AND (lease_id IS NULL OR %s)
+            ORDER BY lease_until LIMIT 1 {_skip_locked()}
+        ) AND status IN ('starting', 'running')
+        RETURNING {COLUMNS}
+    """  # noqa: S608
+
+
+def extend(count: int) -> str:
+    """Parameters: seconds, then `count` lease ids. Returns id and the cancel's time."""
+    marks = ", ".join(["%s"] * count)
+    return f"""
+        UPDATE {TABLE} SET lease_until = {later("%s")}
+        WHERE lease_id IN ({marks}) AND status IN ('starting', 'running')
+        RETURNING lease_id, cancel_requested_at
+    """  # noqa: S608

@@ -1,0 +1,305 @@
+"""One worker process: its runs, and the thread that keeps their leases.
+
+Celery's threads call `work` when a bell rings. Beside them one thread, the keeper, says
+that programs are running, renews leases, adopts runs that nobody owns any more, and
+hands everything over when the process has to stop.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from executions import backends, bells, channel, leases, services
+from executions.channel import Channel, ChannelDown
+from executions.leases import Lease
+from executions.models import Execution
+from executions.news import NewsDesk
+from executions.runs import Run
+from executions.sandbox.base import Backend
+
+logger = logging.getLogger(__name__)
+
+MARK_AFTER_S = 0.05
+"""Programs that end sooner are never marked as running: it would be one write more."""
+SILENCE_S = 10.0
+"""How long a sandbox that is past its deadline has to report a kill."""
+DATABASE_PAUSE_S = 2.0
+
+
+class Worker:
+    """One per process; `start` it before `work` is called."""
+
+    def __init__(
+        self, backend: Backend, news_channel: Channel, *, name: str = ""
+    ) -> None:
+        self.backend = backend
+        self.channel = news_channel
+        self.name = name or f"{settings.WORKER_NAME}:{os.getpid()}"
+        self.news = NewsDesk(news_channel)
+        self.is_stopping = threading.Event()
+        self.must_leave = False
+        self._lock = threading.Lock()
+        self._runs: dict[UUID, Run] = {}
+        self._keeper = Keeper(self)
+
+    def start(self) -> None:
+        self._keeper.start()
+
+    # Claims.
+
+    def work(self) -> None:
+        """Claim and run until nothing is due; what bells call."""
+        has_more = True
+        while has_more and not self.is_stopping.is_set():
+            lease = leases.new(self.name)
+            execution = self._claim(lease)
+            if execution is None:
+                return
+            has_more = execution.has_more
+            self.run(execution, lease)
+
+    def work_on(self, pk: UUID) -> bool:
+        """Claim and run this execution; False when it is not queued any more."""
+        lease = leases.new(self.name)
+        execution = Execution.objects.claim(pk, lease, self.backend.scope)
+        if execution is None:
+            return False
+        self.run(execution, lease)
+        return True
+
+    def _claim(self, lease: Lease) -> Execution | None:
+        try:
+            return Execution.objects.claim_next(lease, self.backend.scope)
+        except (DatabaseError, InterfaceError) as error:
+            # Rows stay where they are; the scheduler rings when the database is back.
+            self._keeper.doubt(error)
+            return None
+        finally:
+            connection.close()
+
+    def run(
+        self, execution: Execution, lease: Lease, *, is_adopted: bool = False
+    ) -> None:
+        """Follow one execution to its end; never raises."""
+        run = Run(self, execution, lease)
+        with self._lock:
+            self._runs[lease.id] = run
+        try:
+            services.run(run, is_adopted=is_adopted)
+        finally:
+            with self._lock:
+                del self._runs[lease.id]
+            connection.close()
+
+    def runs(self) -> list[Run]:
+        with self._lock:
+            return list(self._runs.values())
+
+    def find(self, lease_id: UUID) -> Run | None:
+        with self._lock:
+            return self._runs.get(lease_id)
+
+    def sent(self, run: Run) -> None:
+        """A program was sent to its sandbox: it will soon be marked as running."""
+        self._keeper.expect(run)
+
+    def ring_in(self, seconds: float) -> None:
+        """Ring the bell after a while."""
+        self._keeper.at(seconds, bells.ring)
+
+    # The end.
+
+    def stop(self) -> None:
+        """Claim nothing more and hand over what runs; safe in a signal handler."""
+        self.is_stopping.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until no run is left; False when some are."""
+        deadline = time.monotonic() + timeout_s
+        while self.runs() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.runs()
+
+    def close(self) -> None:
+        """End the keeper; call after `stop` and `wait`."""
+        self.must_leave = True
+        self.is_stopping.set()
+        self._keeper.close()
+        self.news.close()
+
+
+class Keeper:
+    """The worker's own thread. Every step may fail when the database is away."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._wake = threading.Condition()
+        self._jobs: list[tuple[float, int, Callable[[], object]]] = []
+        self._count = 0
+        self._unmarked: list[Run] = []
+        self._is_closed = False
+        self._has_released = False
+        # Since when the database has answered without a break.
+        self._trusted_since: float | None = None
+        self._thread = threading.Thread(target=self._loop, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._every(settings.LEASE_RENEW_S, self._renew)
+        self._every(settings.LEASE_LOOK_S, self._look)
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def at(self, seconds: float, job: Callable[[], object]) -> None:
+        """Have the thread call `job` after a while."""
+        with self._wake:
+            self._count += 1
+            due = time.monotonic() + seconds
+            heapq.heappush(self._jobs, (due, self._count, job))
+            if self._jobs[0][1] == self._count:
+                self._wake.notify()
+
+    def expect(self, run: Run) -> None:
+        with self._wake:
+            self._unmarked.append(run)
+            is_first = len(self._unmarked) == 1
+        if is_first:
+            self.at(MARK_AFTER_S, self._mark)
+
+    def doubt(self, error: Exception) -> None:
+        """The database did not answer: leases that run out meanwhile prove nothing."""
+        if self._trusted_since is not None:
+            logger.warning("the database is away: %s", error)
+        self._trusted_since = None
+
+    def _every(self, seconds: float, step: Callable[[], None]) -> None:
+        def job() -> None:
+            try:
+                step()
+            finally:
+                self.at(seconds, job)
+
+        self.at(0, job)
+
+    def _loop(self) -> None:
+        while not self._is_closed:
+            job = self._next()
+            if job is None:
+                continue
+            try:
+                job()
+            except (DatabaseError, InterfaceError) as error:
+                self.doubt(error)
+                connection.close()
+            except Exception:  # the keeper's task boundary
+                logger.exception("the keeper stumbled")
+
+    def _next(self) -> Callable[[], object] | None:
+        """Wait for the next job; None when there was something else to see to."""
+        worker = self._worker
+        if worker.is_stopping.is_set() and not self._has_released:
+            self._has_released = True
+            self._release_all()
+        with self._wake:
+            wait_s = self._jobs[0][0] - time.monotonic() if self._jobs else 0.2
+            if wait_s > 0:
+                # A signal handler can only set a flag: look at it often enough.
+                self._wake.wait(min(wait_s, 0.2))
+                return None
+            return heapq.heappop(self._jobs)[2]
+
+    # Steps.
+
+    def _mark(self) -> None:
+        with self._wake:
+            runs, self._unmarked = self._unmarked, []
+        running = [run for run in runs if run.is_in_sandbox]
+        if running:
+            Execution.objects.mark_running([run.lease for run in running])
+            connection.close()
+
+    def _renew(self) -> None:
+        """Renew every lease in one statement; see to runs that changed hands."""
+        worker = self._worker
+        self._beat()
+        runs = worker.runs()
+        asked_at = time.monotonic()
+        held = Execution.objects.extend([run.lease for run in runs])
+        connection.close()
+        for run in runs:
+            if run.lease.id in held:
+                run.lease.renew(asked_at)
+                if held[run.lease.id]:
+                    run.cancel()
+            elif worker.find(run.lease.id) is run:
+                run.lose()
+        for run in runs:
+            self._chase(run)
+
+    def _chase(self, run: Run) -> None:
+        """End a run whose sandbox does not keep its own deadline."""
+        if run.overdue_s > SILENCE_S:
+            logger.error("run %s: its sandbox is silent", run.execution.key)
+            run.abandon("the sandbox did not end by its deadline")
+        elif run.overdue_s > 0:
+            run.cancel()
+
+    def _beat(self) -> None:
+        try:
+            self._worker.channel.beat(self._worker.name, settings.LEASE_LENGTH_S)
+        except ChannelDown as error:
+            logger.debug("no heartbeat: %s", error)
+
+    def _look(self) -> None:
+        """Adopt the runs that this worker can reach and nobody owns."""
+        worker = self._worker
+        limit = 2 * settings.WORKER_CONCURRENCY
+        while not worker.is_stopping.is_set() and len(worker.runs()) < limit:
+            lease = leases.new(worker.name)
+            execution = Execution.objects.adopt_next(
+                lease, worker.backend.scope, judges=self._may_judge()
+            )
+            connection.close()
+            if execution is None:
+                return
+            logger.info("run %s is adopted", execution.key)
+            threading.Thread(
+                target=worker.run,
+                args=(execution, lease),
+                kwargs={"is_adopted": True},
+                name=f"adopted-{execution.key}",
+            ).start()
+
+    def _may_judge(self) -> bool:
+        """Leases say nothing until their owners had the time to renew them."""
+        now = time.monotonic()
+        if self._trusted_since is None:
+            self._trusted_since = now
+        return now - self._trusted_since > settings.LEASE_LENGTH_S
+
+    def _release_all(self) -> None:
+        for run in self._worker.runs():
+            run.release()
+
+
+@cache
+def current() -> Worker:
+    """Return the worker of this process, started."""
+    worker = Worker(backends.current(), channel.current())
+    worker.start()
+    return worker
