@@ -10,5 +10,7 @@ ELIXIR = Runtime(
     run=("elixir", "{entry}"),
     version=("elixir", "--short-version"),
     packages=("elixir",),
+    # See erlang.py.
+    env={"ELIXIR_ERL_OPTIONS": "+fnu +sbwt none"},
     selftest="IO.puts(6 * 7)\n",
 )

@@ -20,7 +20,16 @@ ERLANG = Runtime(
     source_name="main.erl",
     name_of=module_name,
     compile=("erlc", "{sources}"),
-    run=("erl", "-noshell", "-s", "{name}", "main", "-s", "init", "stop", "-extra"),
+    # Without +sbwt, schedulers that wait burn CPU time, which is limited. init:stop
+    # would take another second to end.
+    run=(
+        "erl",
+        *("+sbwt", "none"),
+        "-noshell",
+        *("-s", "{name}", "main"),
+        *("-s", "erlang", "halt"),
+        "-extra",
+    ),
     version=(
         "erl",
         "-noshell",
