@@ -248,6 +248,17 @@ SANDBOX_PREPARED_DIR: str = env.str(
 SANDBOX_ALLOW_UNENFORCED_LIMITS: bool = env.bool(
     "SANDBOX_ALLOW_UNENFORCED_LIMITS", default=False
 )
+SANDBOX_WARM: dict[str, int] = env.dict(
+    "SANDBOX_WARM", cast={"value": int}, default={"python": 2, "javascript": 1, "": 1}
+)
+"""How many jails wait for each prestarted interpreter, and ("") for all the others."""
+SANDBOX_MAX_JAILS: int = env.int("SANDBOX_MAX_JAILS", default=32)
+SANDBOX_UID_BASE: int = env.int("SANDBOX_UID_BASE", default=2_000_000_000)
+"""The first of the jails' own uids, when running as root."""
+SANDBOX_CGROUP: str = env.str("SANDBOX_CGROUP", default="")
+"""A version 2 cgroup of ours, such as one made by systemd; found by itself if empty."""
+SANDBOX_LINGER_S: float = env.float("SANDBOX_LINGER_S", default=60.0)
+"""How long the fork server and its programs outlive the last worker."""
 
 
 # Limits -----------------------------------------------------------------------------
