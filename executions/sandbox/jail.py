@@ -379,6 +379,7 @@ def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:
         scratch=SCRATCH,
         env=ENVIRONMENT,
         writable=tuple(path for path in WRITABLE if path != SCRATCH),
+        counts_processes=plan.stage is not None,
     )
     os.chdir(SCRATCH)
     # Fails when the server died before it could take the jail along.

@@ -16,11 +16,13 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+from executions import runtimes
+from executions.runtimes.base import Prestart
 from executions.sandbox import forkserver
 from executions.sandbox.base import (
     RunSpec,
@@ -42,6 +44,24 @@ _BOOT: Final = (
 )
 
 
+def from_settings(settings: Any) -> JailBackend:
+    """Return the backend that the SANDBOX_ settings describe."""
+    read_only = list(runtimes.paths())
+    if Path(settings.SANDBOX_PREPARED_DIR).is_dir():
+        read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{runtimes.PREPARED}")
+    prestarts = (r.prestart for r in runtimes.all() if r.prestart is not None)
+    config = forkserver.Config(
+        max_jails=settings.SANDBOX_MAX_JAILS,
+        warm=settings.SANDBOX_WARM,
+        read_only=tuple(read_only),
+        uid_base=settings.SANDBOX_UID_BASE,
+        cgroup=settings.SANDBOX_CGROUP,
+        allow_unenforced=settings.SANDBOX_ALLOW_UNENFORCED_LIMITS,
+        linger_s=settings.SANDBOX_LINGER_S,
+    )
+    return JailBackend(settings.SANDBOX_STATE_DIR, config, prestarts)
+
+
 class JailBackend:
     """Runs programs in jails of a fork server that it shares with other workers.
 
@@ -50,10 +70,16 @@ class JailBackend:
     """
 
     def __init__(
-        self, state: str | os.PathLike[str], config: forkserver.Config | None = None
+        self,
+        state: str | os.PathLike[str],
+        config: forkserver.Config | None = None,
+        prestarts: Iterable[Prestart] = (),
     ) -> None:
         self._state = Path(state).resolve()
-        self._config = config or forkserver.Config()
+        self._config = replace(
+            config or forkserver.Config(),
+            prestarts={prestart.key: asdict(prestart) for prestart in prestarts},
+        )
         self._name = self._config.server_name()
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
@@ -86,7 +112,7 @@ class JailBackend:
             agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
         except OSError as error:
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
-        return AgentSession.run(agent, spec, unenforced=tuple(answer["unenforced"]))
+        return AgentSession.start(agent, spec, unenforced=tuple(answer["unenforced"]))
 
     def attach(self, key: str) -> Session:
         answer, folder = self._find(key)
