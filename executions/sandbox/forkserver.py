@@ -139,6 +139,8 @@ class Server:
         self._problem = ""
         self._no_refill_before = 0.0
         self._unused_since = time.monotonic()
+        # The last worker said that it leaves: it was not killed, none will follow.
+        self._was_left = False
         self._stop = False
 
     # -- the loop --
@@ -181,6 +183,8 @@ class Server:
     def _is_unused(self) -> bool:
         if self._workers:
             return False
+        if self._was_left and not self._by_key:
+            return True
         return time.monotonic() - self._unused_since >= self._config.linger_s
 
     def _watch(self, source: Any, react: Callable[[], None]) -> None:
@@ -241,8 +245,7 @@ class Server:
         self._selector.unregister(worker.connection)
         worker.connection.close()
         self._unused_since = time.monotonic()
-        if worker.leaving and not self._workers and not self._by_key:
-            self._stop = True
+        self._was_left = worker.leaving
 
     def _answer(self, worker: Worker, request: dict[str, Any]) -> None:
         operation = request["op"]
@@ -529,8 +532,6 @@ class Server:
         if self._by_key.pop(made.key, None) is not None:
             self._refuse_key(made.key)
         self._clean_up(made)
-        if not self._workers:
-            self._unused_since = max(self._unused_since, 0.0)
 
     def _clean_up(self, made: Jail) -> None:
         if made.control is not None:
