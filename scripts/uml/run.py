@@ -59,7 +59,7 @@ def kernel_command(folder: Path, memory_mib: int) -> list[str]:
         "rootflags=/", "ro", f"init={HERE / 'init'}", f"job={folder}",
         f"checkout={CHECKOUT}", f"interpreter={sys.base_prefix}",
         f"uml_dir={folder}", "umid=guest", "con=null",
-        "con0=null,fd:1", "quiet",
+        "con0=null,fd:1", "quiet", "loglevel=1",
     ]  # fmt: skip
 
 
