@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -55,7 +55,7 @@ def api_keys(request: _SignedInRequest) -> HttpResponse:
     keep it somewhere in between.
     """
     form = ApiKeyForm(request.POST or None)
-    context = {"now": timezone.now()}
+    context: dict[str, Any] = {"now": timezone.now()}
     if request.method == "POST" and form.is_valid():
         key, text = ApiKey.objects.issue(
             request.user, form.cleaned_data["name"], expires_at=form.expires_at()

@@ -60,10 +60,9 @@ class ExecutionAdmin(ExecutionAdminBase):
         "outcome",
         "runtime",
         "owner",
-        "queued_at",
+        "queued",
         "took",
         "attempt",
-        "short_reason",
     )
     list_display_links = ("short_id",)
     list_filter = (
@@ -105,9 +104,6 @@ class ExecutionAdmin(ExecutionAdminBase):
         ),
         ("Limits applied", {"fields": ("applied_limits",)}),
     )
-
-    class Media:
-        css = {"all": ("css/results.css", "css/admin.css")}  # noqa: RUF012
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -170,9 +166,9 @@ class ExecutionAdmin(ExecutionAdminBase):
         ended_ms = execution.ended_ms
         return "" if ended_ms is None else presentation.duration(ended_ms)
 
-    @display(description="reason")
-    def short_reason(self, execution: Execution) -> str:
-        return presentation.readable(execution.reason.encode())[:80]
+    @display(description="queued at", ordering="queued_at")
+    def queued(self, execution: Execution) -> str:
+        return execution.queued_at.strftime("%Y-%m-%d %H:%M:%S")
 
     @display(description="output")
     def streams(self, execution: Execution) -> SafeString:

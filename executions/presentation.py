@@ -46,7 +46,7 @@ _C0_PICTURES = 0x2400
 _DELETE = 0x7F
 
 
-def readable(data: bytes) -> str:
+def readable(data: bytes | memoryview) -> str:
     """Decode UTF-8 so that every byte leaves a visible trace.
 
     Invalid bytes become U+FFFD and control characters their pictures (NUL is U+2400).
@@ -141,6 +141,18 @@ class Stream:
     dropped_bytes: int = 0
     hidden_bytes: int = 0
     total_bytes: int = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        return self.total_bytes - self.dropped_bytes
+
+    @property
+    def is_main(self) -> bool:
+        return self.name == "stdout"
+
+    @property
+    def is_error(self) -> bool:
+        return self.title == "stderr"
 
     @property
     def is_cut(self) -> bool:
@@ -250,9 +262,10 @@ def timeline(execution: Execution) -> Iterator[tuple[str, str]]:
 
 def limit_rows(execution: Execution) -> Iterator[LimitRow]:
     """Yield the limits that were applied, in the order of the documentation."""
+    compiles = bool((execution.result or {}).get("compile"))
     for name in LIMIT_NAMES:
         if name in execution.limits:
-            compiled = execution.compile_limits.get(name)
+            compiled = execution.compile_limits.get(name) if compiles else None
             yield LimitRow(
                 label=LIMIT_LABELS[name],
                 run=quantity(name, execution.limits[name]),
