@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from executions.runtimes.base import Runtime
+from executions.runtimes.prestart_files import PYTHON as PRESTART
 
 PYTHON = Runtime(
     key="python",
@@ -10,5 +11,6 @@ PYTHON = Runtime(
     run=("python3", "{entry}"),
     version=("python3", "--version"),
     packages=("python3",),
+    prestart=PRESTART,
     selftest="print(6 * 7)\n",
 )

@@ -488,7 +488,7 @@ class Agent:
         if child is not None and child.warm is not None:
             warm = child.warm
             is_usable = warm.key == prestart and launcher.is_for(
-                warm, stage.argv, stage.env
+                warm, stage.argv, stage.env, self._place.env
             )
             if not is_usable or not _is_alive(child):
                 self._discard_child()

@@ -38,7 +38,6 @@ _STARTUP_NAMES = (
     "ICU_",
     "NO_COLOR",
     "FORCE_COLOR",
-    "PATH",
     "HOME",
     "TERM",
 )
@@ -144,12 +143,26 @@ class Child:
         )
 
 
-def is_for(warm: Warm, argv: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether the interpreter, started with `warm`, does what `argv` in `env` would."""
-    command = list(warm.command)
-    return list(argv[: len(command)]) == command and not any(
-        name.startswith(_STARTUP_NAMES) for name in env
-    )
+def is_for(
+    warm: Warm, argv: Sequence[str], env: Mapping[str, str], base: Mapping[str, str]
+) -> bool:
+    """Whether `warm`, started with the environment `base`, does what `argv` would.
+
+    `env` is what the run adds to `base`: what an interpreter reads while it starts
+    must be as it was.
+    """
+    if list(argv[: len(warm.command)]) != list(warm.command):
+        return False
+    for name, text in env.items():
+        if text != base.get(name) and name.startswith(_STARTUP_NAMES):
+            return False
+    there, here = env.get("PATH", ""), base.get("PATH", "")
+    return not there or there == here or _which(argv[0], there) == _which(argv[0], here)
+
+
+def _which(name: str, path: str) -> str | None:
+    files = (f"{folder}/{name}" for folder in path.split(":"))
+    return next((file for file in files if os.access(file, os.X_OK)), None)
 
 
 def spawn(
