@@ -36,7 +36,7 @@ test-page: .venv/installed-dev ## The pages in a headless Chromium
 	@$(TEST) page
 
 test-faults: .venv/installed-dev ## Processes killed and stopped under load (ROUNDS=20: more rounds)
-	@$(TEST) fault
+	@$(if $(ROUNDS),$(VENV) -m executions.tests.faults --rounds $(ROUNDS),$(TEST) fault)
 
 test-load: .venv/installed-dev ## Many clients at once
 	@$(TEST) load
