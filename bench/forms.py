@@ -57,6 +57,7 @@ def embedded() -> Iterator[Form]:
         "DATABASE_URL": "",
         "CELERY_BROKER_URL": "memory://",
         "VAR_DIR": str(folder),
+        "ENV_FILE": os.devnull,
         "SANDBOX_BACKEND": "jail",
         "SANDBOX_STATE_DIR": str(folder / "sandbox"),
         "PYTHONUNBUFFERED": "1",

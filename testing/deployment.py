@@ -127,6 +127,9 @@ class Deployment:
             "ALLOWED_HOSTS": "127.0.0.1",
             "DATABASE_URL": self.postgres.url,
             "CELERY_BROKER_URL": self.redis.url,
+            # Whatever the tests or a local .env choose, this is a real one.
+            "ENV_FILE": os.devnull,
+            "SANDBOX_BACKEND": "jail",
             "SANDBOX_STATE_DIR": str(self.state_dir),
             "WORKER_CONCURRENCY": str(concurrency),
             "WEB_CONCURRENCY": str(web_processes),
