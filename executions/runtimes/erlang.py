@@ -26,6 +26,8 @@ ERLANG = Runtime(
         "erl",
         *("+sbwt", "none"),
         "-noshell",
+        # Without a shell, standard output is Latin-1 whatever the locale.
+        *("-eval", "io:setopts([{encoding, unicode}])."),
         *("-s", "{name}", "main"),
         *("-s", "erlang", "halt"),
         "-extra",

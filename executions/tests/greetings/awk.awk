@@ -1,0 +1,2 @@
+{ print "Grüße, " $0 "!" }
+END { exit 3 }

@@ -1,0 +1,3 @@
+read -r name
+echo "Grüße, $name!"
+exit 3

@@ -1,0 +1,3 @@
+name = IO.gets("") |> String.trim()
+IO.puts("Grüße, #{name}!")
+System.halt(3)

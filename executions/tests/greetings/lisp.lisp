@@ -1,0 +1,2 @@
+(format t "Grüße, ~a!~%" (read-line))
+(sb-ext:exit :code 3)

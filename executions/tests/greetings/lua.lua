@@ -1,0 +1,3 @@
+local name = io.read("l")
+print("Grüße, " .. name .. "!")
+os.exit(3)

@@ -1,0 +1,3 @@
+let name = stdin.readLine()
+echo "Grüße, ", name, "!"
+quit(3)

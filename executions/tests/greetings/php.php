@@ -1,0 +1,4 @@
+<?php
+$name = trim(fgets(STDIN));
+echo "Grüße, $name!\n";
+exit(3);

@@ -1,0 +1,4 @@
+import sys
+
+print(f"Grüße, {input()}!")
+sys.exit(3)

@@ -1,0 +1,3 @@
+name = gets.chomp
+puts "Grüße, #{name}!"
+exit 3

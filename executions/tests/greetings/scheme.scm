@@ -1,0 +1,4 @@
+(use-modules (ice-9 rdelim))
+(display (string-append "Grüße, " (read-line) "!"))
+(newline)
+(exit 3)

@@ -1,0 +1,2 @@
+puts "Grüße, [gets stdin]!"
+exit 3
