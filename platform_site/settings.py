@@ -327,6 +327,14 @@ SUBMISSION_MAX_ENV_BYTES: int = env.int("SUBMISSION_MAX_ENV_BYTES", default=32 *
 REQUEST_MAX_BODY_BYTES: int = env.int("REQUEST_MAX_BODY_BYTES", default=4 * MIB)
 """A body above this is refused unread. JSON and base64 make a program larger."""
 REQUEST_MAX_WAIT_S: int = env.int("REQUEST_MAX_WAIT_S", default=60)
+REQUEST_HEAD_TIMEOUT_S: float = env.float("REQUEST_HEAD_TIMEOUT_S", default=10.0)
+REQUEST_BODY_TIMEOUT_S: float = env.float("REQUEST_BODY_TIMEOUT_S", default=20.0)
+"""All of the body must have arrived by then: slow clients get 408."""
+WEB_MAX_CONNECTIONS: int = env.int("WEB_MAX_CONNECTIONS", default=2_000)
+WEB_MAX_WAITERS: int = env.int("WEB_MAX_WAITERS", default=1_000)
+"""Requests of one web process that wait for a program; each holds a thread."""
+WEB_SPARE_THREADS: int = env.int("WEB_SPARE_THREADS", default=64)
+"""Threads of a web process for all requests that do not wait."""
 API_PAGE_SIZE: int = env.int("API_PAGE_SIZE", default=50)
 API_MAX_PAGE_SIZE: int = env.int("API_MAX_PAGE_SIZE", default=200)
 
@@ -351,4 +359,6 @@ LOGGING: dict[str, Any] = {
         }
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # Each request has its own line already (see platform_site.middleware).
+    "loggers": {"django.request": {"level": "ERROR"}},
 }

@@ -1,4 +1,4 @@
-"""The one error envelope, and every way into it.
+"""Every way into the one error envelope.
 
 Whatever goes wrong below /api/, in our views, in REST framework, in Django before any
 view, or in the web server before Django, is answered with this object.
@@ -17,61 +17,16 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from executions.api.envelope import (
+    BY_STATUS,
+    CODES,
+    MESSAGES,
+    RETRY_AFTER_S,
+    envelope,
+)
 from executions.specs import InvalidSubmission
-from platform_site import request_ids
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 5
-
-# What each code means is told in docs/api.md; clients may rely on them.
-CODES = {
-    "malformed": 400,
-    "invalid": 400,
-    "limit_exceeded": 400,
-    "key_in_url": 400,
-    "bad_request": 400,
-    "not_authenticated": 401,
-    "invalid_key": 401,
-    "csrf_failed": 403,
-    "permission_denied": 403,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "request_timeout": 408,
-    "idempotency_conflict": 409,
-    "body_too_large": 413,
-    "unsupported_media_type": 415,
-    "throttled": 429,
-    "headers_too_large": 431,
-    "internal": 500,
-    "unavailable": 503,
-}
-BY_STATUS = {
-    400: "bad_request",
-    401: "not_authenticated",
-    403: "permission_denied",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "request_timeout",
-    409: "idempotency_conflict",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    429: "throttled",
-    431: "headers_too_large",
-    503: "unavailable",
-}
-MESSAGES = {
-    "bad_request": "The request could not be understood.",
-    "permission_denied": "You may not do this.",
-    "csrf_failed": "The CSRF token is missing or wrong.",
-    "not_found": "There is nothing here.",
-    "method_not_allowed": "This method is not allowed here.",
-    "request_timeout": "The request took too long to arrive.",
-    "body_too_large": "The body is too large.",
-    "headers_too_large": "The headers are too large.",
-    "internal": "Something went wrong on our side; it has been logged.",
-    "unavailable": "The service cannot answer right now. Please try again.",
-}
 
 
 class ApiError(exceptions.APIException):
@@ -94,19 +49,6 @@ def invalid(fields: Mapping[str, list[str]], *, code: str = "invalid") -> ApiErr
     if not message.startswith(name.rsplit(".", 1)[-1]):
         message = f"{name} {message}"
     return ApiError(code, message, fields)
-
-
-def envelope(
-    code: str, message: str = "", fields: Mapping[str, list[str]] | None = None
-) -> dict[str, Any]:
-    return {
-        "error": {
-            "code": code,
-            "message": message or MESSAGES.get(code, code.replace("_", " ")),
-            "fields": dict(fields or {}),
-            "request_id": request_ids.current(),
-        }
-    }
 
 
 def response(code: str, message: str = "") -> HttpResponse:
@@ -172,13 +114,14 @@ def _describe_framework(
     if isinstance(exc, exceptions.Throttled):
         headers["Retry-After"] = str(max(1, round(exc.wait or 1)))
     code = BY_STATUS.get(exc.status_code, "internal")
-    message = str(exc.detail)
+    # A known status says it better than the framework, but for a refused key.
+    message = MESSAGES.get(code, str(exc.detail))
     if isinstance(exc, exceptions.ParseError):
         code = "malformed"
     elif isinstance(exc, exceptions.AuthenticationFailed):
-        code = "invalid_key"
-    elif message.startswith("CSRF"):
-        code, message = "csrf_failed", ""
+        code, message = "invalid_key", str(exc.detail)
+    elif str(exc.detail).startswith("CSRF"):
+        code, message = "csrf_failed", MESSAGES["csrf_failed"]
     return code, message, {}, headers
 
 
