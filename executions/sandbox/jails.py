@@ -47,8 +47,9 @@ _BOOT: Final = (
 def from_settings(settings: Any) -> JailBackend:
     """Return the backend that the SANDBOX_ settings describe."""
     read_only = list(runtimes.paths())
-    if Path(settings.SANDBOX_PREPARED_DIR).is_dir():
-        read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{runtimes.PREPARED}")
+    # Made now: what is prepared in it later appears in the jails of this very server.
+    Path(settings.SANDBOX_PREPARED_DIR).mkdir(parents=True, exist_ok=True)
+    read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{runtimes.PREPARED}")
     prestarts = (r.prestart for r in runtimes.all() if r.prestart is not None)
     config = forkserver.Config(
         max_jails=settings.SANDBOX_MAX_JAILS,
