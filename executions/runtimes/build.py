@@ -68,17 +68,17 @@ def spec(  # noqa: PLR0913 - all but the first are named where it is called
     values = _Values(runtime, files, entry)
     compiler = None
     if runtime.compile is not None:
-        argv = values.fill(runtime.compile, compile_limits)
-        compiler = Command(argv, compile_limits, variables)
+        compiler = Command(
+            values.fill(runtime.compile, compile_limits), compile_limits, variables
+        )
+    argv = values.fill(runtime.run, limits)
     return RunSpec(
         key=key,
         files=(*files, *_brought(runtime, files)),
         compile=compiler,
-        run=Command(
-            values.fill(runtime.run, limits), limits, {**variables, **(env or {})}
-        ),
+        run=Command(argv, limits, {**variables, **(env or {})}),
         cases=tuple(cases),
-        prestart=_prestart(runtime, files, entry),
+        prestart=_prestart(runtime, files, argv),
         interactive=interactive,
     )
 
@@ -138,11 +138,13 @@ def _brought(runtime: Runtime, files: Sequence[SourceFile]) -> Iterator[SourceFi
             yield SourceFile(path, text.encode())
 
 
-def _prestart(runtime: Runtime, files: Sequence[SourceFile], entry: str) -> str | None:
+def _prestart(
+    runtime: Runtime, files: Sequence[SourceFile], argv: tuple[str, ...]
+) -> str | None:
     """Name the warm interpreter for a program that is like most: one plain script."""
-    if runtime.prestart is None:
+    warm = runtime.prestart
+    if warm is None or argv[: len(warm.command)] != warm.command:
         return None
-    ending = posixpath.splitext(runtime.source_name)[1]
     # package.json can make every .js file an ECMAScript module, which starts otherwise.
     special = any(posixpath.basename(file.path) == "package.json" for file in files)
-    return runtime.prestart.key if entry.endswith(ending) and not special else None
+    return None if special else warm.key
