@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponseBase
+from rest_framework.response import Response
 
 from executions.api import errors
 from executions.api.health import Health, Ready
@@ -73,10 +74,11 @@ class Outermost:
         return None
 
 
-def _rendered(answer: HttpResponseBase) -> HttpResponseBase:
-    # Outside Django's own handler nobody else would.
-    render = getattr(answer, "render", None)
-    return render() if render else answer
+def _rendered(answer: Response) -> HttpResponseBase:
+    """Do what the middlewares that a probe does not pass would have done."""
+    answer.render()
+    answer.headers["Content-Length"] = str(len(answer.content))
+    return answer
 
 
 def _in_envelope(answer: HttpResponseBase) -> HttpResponseBase:
