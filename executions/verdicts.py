@@ -108,7 +108,7 @@ def stage_reason(stage: StageOutcome) -> str:  # noqa: PLR0911 - one for each en
 
 
 def seconds(milliseconds: int) -> str:
-    """Return a duration for people: one decimal, but three below a tenth of a second."""
+    """Return a duration for people: one decimal, three below a tenth of a second."""
     digits = 1 if milliseconds >= 100 else 3  # noqa: PLR2004
     return f"{milliseconds / 1000:.{digits}f} s"
 
