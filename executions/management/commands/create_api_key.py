@@ -11,6 +11,9 @@ from django.utils import timezone
 from accounts.models import ApiKey, User
 
 
+MAX_DAYS = 36_500
+
+
 class Command(BaseCommand):
     help = "Create an API key for a user and print its text, which is never stored."
 
@@ -37,8 +40,8 @@ class Command(BaseCommand):
         quiet: bool,
         **options: Any,
     ) -> str:
-        if expires_days is not None and not 1 <= expires_days <= 36_500:
-            raise CommandError("--expires-days must be between 1 and 36500.")
+        if expires_days is not None and not 1 <= expires_days <= MAX_DAYS:
+            raise CommandError("--expires-days must be 1 to 36500 days.")
         user = self._user(username, create_user=create_user)
         expires_at = None
         if expires_days is not None:
