@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 
-
 MAX_DAYS = 36_500
 
 
