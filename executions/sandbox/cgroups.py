@@ -143,7 +143,7 @@ class Stage:
         """
         _write(self._fd_of("pids"), "pids.max", str(max_processes))
         memory = self._fd_of("memory")
-        if self._groups.version == 2:
+        if self._groups.version != 1:
             _write(memory, "memory.max", str(memory_bytes))
             return
         names = ["memory.limit_in_bytes"]
@@ -318,7 +318,7 @@ _DELEGATE: Final = (
 def _find_version_2(
     name: str, found: list[Mount], own: dict[str, str], configured: str
 ) -> Cgroups:
-    mount = next((m for m in found if m.version == 2), None)
+    mount = next((m for m in found if m.version != 1), None)
     if mount is None or "" not in own:
         raise CgroupsUnusable("cgroup version 2 is not mounted")
     parent = configured or _delegated_parent(mount, own[""])
@@ -399,7 +399,7 @@ def remove_left_overs(name: str) -> None:
     """Remove the cgroups that a killed server called `name` made, wherever."""
     for mount in mounts(Path("/proc/self/mountinfo").read_text()):
         own = memberships(Path("/proc/self/cgroup").read_text())
-        names = [""] if mount.version == 2 else sorted(mount.options & own.keys())
+        names = sorted(mount.options & own.keys()) if mount.version == 1 else [""]
         for parent in {
             mount.point,
             *(_below(mount, own[n]) for n in names if n in own),

@@ -14,7 +14,6 @@ import gc
 import hashlib
 import json
 import os
-import select
 import selectors
 import shutil
 import signal
@@ -22,53 +21,28 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from executions.sandbox import agent, cgroups, jail, linux
+from executions.sandbox import cgroups, jail, linux
+from executions.sandbox.jailpool import Config, Jail, JailPool
 
 SOCKET_NAME: Final = "server"
 LOCK_NAME: Final = "lock"
 LOG_NAME: Final = "log"
 MESSAGE_BYTES: Final = 1 << 16
-# A warm interpreter starts under these, until a run brings its own limits.
-WARM_MEMORY_BYTES: Final = 1 << 30
-WARM_PROCESSES: Final = 256
-WARM_SCRATCH_BYTES: Final = 64 << 20
 UNENFORCED_WITHOUT_CGROUPS: Final = ("cpu_time_ms", "memory_bytes", "max_processes")
 _REMEMBERED_KEYS: Final = 10_000
-_RETRY_S: Final = 0.02
-_REFILL_BACKOFF_S: Final = 5.0
 
 
-@dataclass(frozen=True)
-class Config:
-    """How a fork server makes jails; part of its socket's name.
-
-    `warm` says how many jails wait for each prestart ("" is none), `prestarts` holds
-    the fields of agent.Warm. `uid_base` is where the jails' own uids start, used as
-    root only. An unused server ends `linger_s` after its last worker.
-    """
-
-    max_jails: int = 32
-    warm: Mapping[str, int] = field(default_factory=lambda: {"": 1})
-    prestarts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    read_only: tuple[str, ...] = ()
-    uid_base: int = 2_000_000_000
-    cgroup: str = ""
-    allow_unenforced: bool = False
-    linger_s: float = 60.0
-    output_total_bytes: int = 64 << 20
-    outcome_linger_s: float = 300.0
-
-    def server_name(self) -> str:
-        """Return a name that changes with this configuration and with the code."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for source in sorted(Path(__file__).parent.glob("*.py")):
-            digest.update(source.read_bytes())
-        return digest.hexdigest()[:16]
+def server_name(config: Config) -> str:
+    """Return a name that changes with the configuration and with this code."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Refused(Exception):
@@ -79,27 +53,6 @@ class Refused(Exception):
         self.code = code
 
 
-class Jail:
-    """One jail from clone() to its last cgroup; the server's record of it."""
-
-    def __init__(self, number: int, slot: int, prestart: str) -> None:
-        self.name = f"j{number}"
-        self.slot = slot
-        self.prestart = prestart
-        self.key = ""
-        self.ready = False
-        self.born = time.monotonic()
-        self.pid = 0
-        self.pidfd = -1
-        self.limits: list[Mapping[str, int]] = []
-        self.stages: dict[int, cgroups.Stage] = {}
-        self.control: socket.socket | None = None
-        self.scratch: jail.Scratch | None = None
-
-    def stage_name(self, stage: int) -> str:
-        return f"{self.name}.s{stage}"
-
-
 class Worker:
     """A worker's connection; it sends one request at a time."""
 
@@ -108,11 +61,32 @@ class Worker:
         self.leaving = False
 
 
-Waiting = tuple[Worker, dict[str, Any]]
+class Wish(NamedTuple):
+    """What a worker wants a jail for."""
+
+    key: str
+    prestart: str
+    limits: list[dict[str, int]]
+    scratch_bytes: int
+
+    @classmethod
+    def read(cls, request: Mapping[str, Any]) -> Wish:
+        stages = [
+            {name: int(stage[name]) for name in ("memory_bytes", "max_processes")}
+            for stage in request["stages"]
+        ]
+        if not stages:
+            raise Refused("bad_request", "a run has at least one stage")
+        prestart = str(request.get("prestart") or "")
+        scratch_bytes = int(request["scratch_bytes"])
+        return cls(str(request["key"]), prestart, stages, scratch_bytes)
+
+
+Waiting = tuple[Worker, Wish]
 
 
 class Server:
-    """The pool of jails and the event loop around it."""
+    """The event loop: what workers ask, and what happens to jails."""
 
     def __init__(
         self,
@@ -121,23 +95,16 @@ class Server:
         groups: cgroups.Cgroups | None,
         uid_base: int | None,
     ) -> None:
-        self._config = config
+        self._linger_s = config.linger_s
         self._folder = folder
-        self._groups = groups
-        self._uid_base = uid_base
         self._unenforced = [] if groups else list(UNENFORCED_WITHOUT_CGROUPS)
         self._selector = selectors.DefaultSelector()
-        self._free_slots = deque(range(config.max_jails))
-        self._jails: dict[str, Jail] = {}
-        self._warm: dict[str, deque[Jail]] = {key: deque() for key in config.warm}
+        self._pool = JailPool(config, folder, groups, uid_base, self)
         self._by_key: dict[str, Jail] = {}
         self._refused_keys: OrderedDict[str, None] = OrderedDict()
         self._waiting: deque[Waiting] = deque()
         self._workers: set[Worker] = set()
-        self._busy_cgroups: deque[str] = deque()
-        self._made = 0
         self._problem = ""
-        self._no_refill_before = 0.0
         self._unused_since = time.monotonic()
         # The last worker said that it leaves: it was not killed, none will follow.
         self._was_left = False
@@ -147,48 +114,44 @@ class Server:
 
     def run(self, listener: socket.socket) -> None:
         listener.setblocking(False)
-        self._watch(listener, lambda: self._accept(listener))
+        self.watch(listener, lambda: self._accept(listener))
         self._watch_signals()
         try:
             while not self._stop:
                 self._turn()
         finally:
-            self._end_all()
+            self._pool.end()
+            self._folder.remove()
 
     def _turn(self) -> None:
-        ready = self._selector.select(self._patience())
-        for chosen, _ in ready:
+        happened = self._selector.select(self._patience())
+        for chosen, _ in happened:
             chosen.data()
-        if not ready:
-            self._idle()
+        self._make_for_waiting()
+        if not happened:
+            self._pool.refill()  # which can wait until nothing else does
         self._stop = self._stop or self._is_unused()
 
     def _patience(self) -> float | None:
-        if self._wants_refill() is not None:
-            return max(0.0, self._no_refill_before - time.monotonic())
-        if self._busy_cgroups:
-            return _RETRY_S
-        if not self._workers:
-            since = time.monotonic() - self._unused_since
-            return max(0.0, self._config.linger_s - since)
-        return None
-
-    def _idle(self) -> None:
-        """Do what can wait until no request does: refill, remove."""
-        self._remove_cgroups()
-        prestart = self._wants_refill()
-        if prestart is not None and time.monotonic() >= self._no_refill_before:
-            self._make(prestart)
+        soonest = [] if self._workers else [self._unused_since + self._linger_s]
+        patience = [max(0.0, at - time.monotonic()) for at in soonest]
+        refill_in = self._pool.refill_in()
+        if refill_in is not None:
+            patience.append(refill_in)
+        return min(patience, default=None)
 
     def _is_unused(self) -> bool:
         if self._workers:
             return False
         if self._was_left and not self._by_key:
             return True
-        return time.monotonic() - self._unused_since >= self._config.linger_s
+        return time.monotonic() - self._unused_since >= self._linger_s
 
-    def _watch(self, source: Any, react: Callable[[], None]) -> None:
+    def watch(self, source: Any, react: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, react)
+
+    def unwatch(self, source: Any) -> None:
+        self._selector.unregister(source)
 
     def _watch_signals(self) -> None:
         inside, outside = socket.socketpair()
@@ -199,10 +162,26 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._watch(inside, self._request_stop)
+        self.watch(inside, self._request_stop)
 
     def _request_stop(self) -> None:
         self._stop = True
+
+    # -- jails --
+
+    def jail_is_ready(self) -> None:
+        self._problem = ""
+        self._serve_waiting()
+
+    def jail_has_ended(self, ended: Jail) -> None:
+        if ended.key and self._by_key.pop(ended.key, None) is not None:
+            self._refuse_key(ended.key)
+
+    def jail_has_failed(self, problem: str) -> None:
+        self._problem = problem
+        for worker, _ in self._waiting:
+            self._send(worker, {"error": "unavailable", "message": problem})
+        self._waiting.clear()
 
     # -- workers --
 
@@ -212,7 +191,7 @@ class Server:
             connection.setblocking(False)
             worker = Worker(connection)
             self._workers.add(worker)
-            self._watch(connection, lambda: self._receive(worker))
+            self.watch(connection, lambda: self._receive(worker))
 
     def _receive(self, worker: Worker) -> None:
         try:
@@ -224,11 +203,16 @@ class Server:
         if not message:
             self._forget_worker(worker)
             return
-        try:
+        with self._refusals_to(worker):
             self._answer(worker, json.loads(message))
+
+    @contextlib.contextmanager
+    def _refusals_to(self, worker: Worker) -> Iterator[None]:
+        try:
+            yield
         except Refused as refusal:
             self._send(worker, {"error": refusal.code, "message": str(refusal)})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             self._send(worker, {"error": "bad_request", "message": repr(error)})
 
     def _send(self, worker: Worker, message: Mapping[str, Any]) -> None:
@@ -242,7 +226,7 @@ class Server:
             return
         self._workers.discard(worker)
         self._waiting = deque(w for w in self._waiting if w[0] is not worker)
-        self._selector.unregister(worker.connection)
+        self.unwatch(worker.connection)
         worker.connection.close()
         self._unused_since = time.monotonic()
         self._was_left = worker.leaving
@@ -264,13 +248,10 @@ class Server:
     def _status(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
-            "jails": len(self._jails),
+            "jails": len(self._pool),
             "running": len(self._by_key),
             "waiting": len(self._waiting),
-            "warm": {
-                key: sum(jail.ready for jail in jails)
-                for key, jails in self._warm.items()
-            },
+            "warm": self._pool.warm(),
             "unenforced": self._unenforced,
             "problem": self._problem,
         }
@@ -294,270 +275,48 @@ class Server:
     # -- taking a jail --
 
     def _take(self, worker: Worker, request: dict[str, Any]) -> None:
-        key = str(request["key"])
+        wish = Wish.read(request)
+        self._check_key(wish.key)
+        ready = self._pool.take(self._pool.kind(wish.prestart))
+        if ready is None:
+            self._waiting.append((worker, wish))
+        else:
+            self._hand_over(worker, wish, ready)
+
+    def _check_key(self, key: str) -> None:
         if key in self._refused_keys or key in self._by_key:
             raise Refused("used", "this key was used or given up before")
-        prestart = self._pool_of(str(request.get("prestart") or ""))
-        if not request["stages"]:
-            raise Refused("bad_request", "a run has at least one stage")
-        if self._problem and not self._jails:
-            # The last one failed: say so, unless a new one can be made.
-            self._make(prestart)
-        if (ready := self._ready_jail(prestart)) is not None:
-            self._hand_over(worker, request, ready)
-            return
-        self._waiting.append((worker, request))
-        coming = sum(not j.ready for j in self._jails.values())
-        if coming < len(self._waiting):
-            self._make(prestart)
 
-    def _pool_of(self, prestart: str) -> str:
-        return prestart if prestart in self._config.prestarts else ""
-
-    def _ready_jail(self, prestart: str) -> Jail | None:
-        pool = self._warm.setdefault(prestart, deque())
-        for candidate in pool:
-            if candidate.ready:
-                pool.remove(candidate)
-                return candidate
-        return None
+    def _make_for_waiting(self) -> None:
+        while self._waiting:
+            kinds = [self._pool.kind(wish.prestart) for _, wish in self._waiting]
+            missing = self._pool.missing(kinds)
+            if missing is None or not self._pool.make(missing):
+                return
 
     def _serve_waiting(self) -> None:
-        for _ in range(len(self._waiting)):
-            worker, request = self._waiting.popleft()
-            prestart = self._pool_of(str(request.get("prestart") or ""))
-            ready = self._ready_jail(prestart)
+        waiting, self._waiting = self._waiting, deque()
+        for worker, wish in waiting:
+            ready = self._pool.take(self._pool.kind(wish.prestart))
             if ready is None:
-                self._waiting.append((worker, request))
+                self._waiting.append((worker, wish))
             else:
-                self._try_hand_over(worker, request, ready)
+                with self._refusals_to(worker):
+                    self._hand_over(worker, wish, ready)
 
-    def _try_hand_over(
-        self, worker: Worker, request: dict[str, Any], ready: Jail
-    ) -> None:
+    def _hand_over(self, worker: Worker, wish: Wish, ready: Jail) -> None:
         try:
-            self._hand_over(worker, request, ready)
-        except Refused as refusal:
-            self._send(worker, {"error": refusal.code, "message": str(refusal)})
-        except (ValueError, KeyError, TypeError) as error:
-            self._send(worker, {"error": "bad_request", "message": repr(error)})
-
-    def _hand_over(self, worker: Worker, request: dict[str, Any], ready: Jail) -> None:
-        limits = [
-            {name: int(stage[name]) for name in ("memory_bytes", "max_processes")}
-            for stage in request["stages"]
-        ]
-        assert ready.scratch is not None
-        try:
-            ready.scratch.resize(int(request["scratch_bytes"]))
-            if self._groups is not None:
-                ready.stages[0].limit(**limits[0])
+            self._check_key(wish.key)  # again, as it may have waited
+            self._pool.prepare(ready, wish.limits, wish.scratch_bytes)
         except OSError as error:
-            self._kill(ready)
+            self._pool.kill(ready)
             raise Refused("unavailable", f"limits cannot be set: {error}") from error
-        ready.limits = limits
-        ready.key = str(request["key"])
-        self._by_key[ready.key] = ready
+        except Refused:
+            self._pool.kill(ready)
+            raise
+        ready.key = wish.key
+        self._by_key[wish.key] = ready
         self._send(worker, self._handout(ready))
-
-    # -- making and ending jails --
-
-    def _wants_refill(self) -> str | None:
-        if not self._free_slots or self._waiting:
-            return None if not self._waiting else self._wanted_by_waiting()
-        for prestart, count in self._config.warm.items():
-            if len(self._warm[prestart]) < count:
-                return prestart
-        return None
-
-    def _wanted_by_waiting(self) -> str | None:
-        if not self._free_slots:
-            return None
-        coming = sum(not j.ready for j in self._jails.values())
-        if coming >= len(self._waiting):
-            return None
-        return self._pool_of(str(self._waiting[coming][1].get("prestart") or ""))
-
-    def _make(self, prestart: str) -> None:
-        """Start one jail for the pool; it becomes ready a few milliseconds later."""
-        if not self._free_slots and not self._end_one_warm():
-            return
-        if not self._free_slots:
-            return
-        self._made += 1
-        made = Jail(self._made, self._free_slots.popleft(), prestart)
-        try:
-            self._start(made)
-        except OSError as error:
-            self._note_failure(f"a jail could not be made: {error}")
-            self._clean_up(made)
-            return
-        self._jails[made.name] = made
-        self._warm.setdefault(prestart, deque()).append(made)
-
-    def _end_one_warm(self) -> bool:
-        """Make room for a waiting run by ending a warm jail that nobody waits for."""
-        for pool in self._warm.values():
-            if pool:
-                self._kill(pool[0])
-                return True
-        return False
-
-    def _start(self, made: Jail) -> None:
-        rootless = self._uid_base is None
-        uid = jail.ROOTLESS_UID if rootless else (self._uid_base or 0) + made.slot
-        identity = jail.Identity(uid, rootless)
-        made.scratch = jail.Scratch(WARM_SCRATCH_BYTES, identity)
-        files = None
-        if self._groups is not None:
-            made.stages[0] = self._groups.create(made.stage_name(0))
-            made.stages[0].limit(WARM_MEMORY_BYTES, WARM_PROCESSES)
-            files = made.stages[0].open_files()
-        made.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener = self._folder.listen(made.name)
-        warm = self._config.prestarts.get(made.prestart)
-        plan = jail.Plan(
-            identity=identity,
-            listener=listener,
-            control=theirs,
-            scratch=made.scratch,
-            cgroup_version=self._groups.version if self._groups else 0,
-            stage=files,
-            warm=agent.Warm(**warm) if warm else None,
-            bounds=agent.Bounds(
-                output_total_bytes=self._config.output_total_bytes,
-                linger_s=self._config.outcome_linger_s,
-            ),
-        )
-        try:
-            made.pid, made.pidfd = jail.start(plan)
-        finally:
-            theirs.close()
-            listener.close()
-            made.scratch.release_mount()
-            for fd in (*files.enter, *files.usage) if files else ():
-                os.close(fd)
-        made.control.setblocking(False)
-        self._watch(made.control, lambda: self._hear(made))
-        self._watch(made.pidfd, lambda: self._reap(made))
-
-    def _hear(self, made: Jail) -> None:
-        assert made.control is not None
-        try:
-            message, fds, _, _ = socket.recv_fds(made.control, 1024, 4)
-        except BlockingIOError:
-            return
-        except OSError:
-            message, fds = b"", []
-        if not message:
-            self._selector.unregister(made.control)
-            made.control.close()
-            made.control = None
-        elif message == jail.READY:
-            made.ready = True
-            self._problem = ""
-            self._serve_waiting()
-        elif message.startswith(jail.FAILED):
-            self._note_failure(message[1:].decode(errors="replace"))
-        elif len(fds) == 1:
-            self._open_stage(made, message, fds.pop())
-        for fd in fds:
-            os.close(fd)
-
-    def _note_failure(self, text: str) -> None:
-        self._problem = text
-        self._no_refill_before = time.monotonic() + _REFILL_BACKOFF_S
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - its log
-        for worker, _ in self._waiting:
-            self._send(worker, {"error": "unavailable", "message": text})
-        self._waiting.clear()
-
-    def _open_stage(self, made: Jail, message: bytes, reply_fd: int) -> None:
-        """Make the cgroup of a later stage, in order, with the limits of the run."""
-        number = int(message) if message.isdigit() else -1
-        if self._groups is None or not 0 <= number < max(1, len(made.limits)):
-            jail.answer_stage(reply_fd, None, "no such stage")
-            return
-        if number not in made.stages and number < max(made.stages, default=0):
-            jail.answer_stage(reply_fd, None, "stages count upwards")
-            return
-        try:
-            files = self._stage_files(made, number)
-        except OSError as error:
-            jail.answer_stage(reply_fd, None, str(error))
-            return
-        jail.answer_stage(reply_fd, files)
-        for fd in (*files.enter, *files.usage):
-            os.close(fd)
-
-    def _stage_files(self, made: Jail, number: int) -> cgroups.StageFiles:
-        assert self._groups is not None
-        if number not in made.stages:
-            self._end_stages(made, before=number - 1)
-            stage = self._groups.create(made.stage_name(number))
-            made.stages[number] = stage
-            stage.limit(**made.limits[number])
-        return made.stages[number].open_files()
-
-    def _end_stages(self, made: Jail, *, before: int | None = None) -> None:
-        assert self._groups is not None
-        for number in [n for n in made.stages if before is None or n < before]:
-            made.stages.pop(number).close()
-            name = made.stage_name(number)
-            if not self._groups.remove(name):
-                self._busy_cgroups.append(name)
-
-    def _remove_cgroups(self) -> None:
-        for _ in range(len(self._busy_cgroups)):
-            name = self._busy_cgroups.popleft()
-            if self._groups is not None and not self._groups.remove(name):
-                self._busy_cgroups.append(name)
-
-    def _kill(self, made: Jail) -> None:
-        with contextlib.suppress(ValueError):
-            self._warm.get(made.prestart, deque()).remove(made)
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(made.pidfd, signal.SIGKILL)
-
-    def _reap(self, made: Jail) -> None:
-        """Clean up after a jail whose first process, and so every one, has ended."""
-        os.waitpid(made.pid, 0)
-        self._selector.unregister(made.pidfd)
-        os.close(made.pidfd)
-        with contextlib.suppress(ValueError):
-            self._warm.get(made.prestart, deque()).remove(made)
-            # A warm jail does not end by itself.
-            self._no_refill_before = time.monotonic() + _REFILL_BACKOFF_S
-        self._jails.pop(made.name, None)
-        if self._by_key.pop(made.key, None) is not None:
-            self._refuse_key(made.key)
-        self._clean_up(made)
-
-    def _clean_up(self, made: Jail) -> None:
-        if made.control is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(made.control)
-            made.control.close()
-        if made.scratch is not None:
-            made.scratch.close()
-        if self._groups is not None:
-            self._end_stages(made)
-        self._folder.forget(made.name)
-        self._free_slots.append(made.slot)
-
-    def _end_all(self) -> None:
-        for made in list(self._jails.values()):
-            self._kill(made)
-        for made in list(self._jails.values()):
-            select.select([made.pidfd], [], [], 5.0)
-            self._reap(made)
-        deadline = time.monotonic() + 5.0
-        while self._busy_cgroups and time.monotonic() < deadline:
-            self._remove_cgroups()
-            time.sleep(_RETRY_S)
-        if self._groups is not None:
-            self._groups.remove_all()
-        self._folder.remove()
 
 
 class Folder:
@@ -669,7 +428,7 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
 
 
 def main() -> None:
-    """Run a fork server; its settings come as JSON on stdin, its word goes to stdout."""
+    """Run a fork server: settings come as JSON on stdin, its word goes to stdout."""
     request = json.load(sys.stdin)
     if os.fork():
         os._exit(0)

@@ -1,6 +1,6 @@
 """What a jail is made of: its file system, its namespaces and what it may not do.
 
-The fork server calls build_root() once, which leaves it inside a small read-only root of
+The fork server calls build_root() once, which leaves it in a small read-only root of
 its own. Each jail is then a clone() of the server that adds what is private to it: one
 tmpfs behind every writable folder, /proc, a network without a way out, its own uid.
 """
@@ -115,7 +115,8 @@ def build_root(
     `workspace` is any existing folder, covered (for this process) while building.
     `read_only` names what toolchains need outside /usr, as `path` or, to be shown
     elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd. Afterwards the host
-    is reachable only by descriptors that were open before. In rootless mode the process gains a user namespace first.
+    is reachable only by descriptors that were open before. In rootless mode the process
+    gains a user namespace first.
     """
     if rootless:
         _enter_user_namespace(0)
@@ -208,9 +209,12 @@ def _copy_public(source: Path, target: Path) -> None:
         target.mkdir(mode=0o755, exist_ok=True)
         for entry in sorted(source.iterdir()):
             _copy_public(entry, target / entry.name)
-    elif stat.S_ISREG(mode) and mode & stat.S_IROTH:
-        if source.stat().st_size <= _ETC_FILE_BYTES:
-            shutil.copyfile(source, target)
+    elif stat.S_ISREG(mode) and mode & stat.S_IROTH and _is_small(source):
+        shutil.copyfile(source, target)
+
+
+def _is_small(path: Path) -> bool:
+    return path.stat().st_size <= _ETC_FILE_BYTES
 
 
 def _show_system(root: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from executions import runtimes
-from executions.runtimes.base import Prestart
+from executions.runtimes.base import PREPARED, Prestart
 from executions.sandbox import forkserver
 from executions.sandbox.base import (
     RunSpec,
@@ -31,11 +31,13 @@ from executions.sandbox.base import (
     SandboxUnavailable,
     Session,
 )
+from executions.sandbox.jailpool import Config
 from executions.sandbox.session import AgentSession
 
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 5.0
 _TAKE_TIMEOUT_S: Final = 60.0
+_LONGEST_SOCKET_PATH: Final = 100
 # What the fork server sees of the host's environment.
 _CLEAN_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _BOOT: Final = (
@@ -49,9 +51,9 @@ def from_settings(settings: Any) -> JailBackend:
     read_only = list(runtimes.paths())
     # Made now: what is prepared in it later appears in the jails of this very server.
     Path(settings.SANDBOX_PREPARED_DIR).mkdir(parents=True, exist_ok=True)
-    read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{runtimes.PREPARED}")
+    read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{PREPARED}")
     prestarts = (r.prestart for r in runtimes.all() if r.prestart is not None)
-    config = forkserver.Config(
+    config = Config(
         max_jails=settings.SANDBOX_MAX_JAILS,
         warm=settings.SANDBOX_WARM,
         read_only=tuple(read_only),
@@ -73,15 +75,15 @@ class JailBackend:
     def __init__(
         self,
         state: str | os.PathLike[str],
-        config: forkserver.Config | None = None,
+        config: Config | None = None,
         prestarts: Iterable[Prestart] = (),
     ) -> None:
         self._state = Path(state).resolve()
         self._config = replace(
-            config or forkserver.Config(),
+            config or Config(),
             prestarts={prestart.key: asdict(prestart) for prestart in prestarts},
         )
-        self._name = self._config.server_name()
+        self._name = forkserver.server_name(self._config)
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         self._closed = False
@@ -156,12 +158,13 @@ class JailBackend:
 
         Each that does not have it will refuse to start it.
         """
-        for folder in self._other_servers():
-            with contextlib.suppress(OSError, SandboxUnavailable, SandboxGone):
-                with contextlib.closing(_Connection(folder)) as connection:
-                    request = {"op": "attach", "key": key}
-                    return connection.ask(request, _ANSWER_TIMEOUT_S), folder
         request = {"op": "attach", "key": key}
+        for folder in self._other_servers():
+            with (
+                contextlib.suppress(OSError, SandboxUnavailable, SandboxGone),
+                contextlib.closing(_Connection(folder)) as connection,
+            ):
+                return connection.ask(request, _ANSWER_TIMEOUT_S), folder
         return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S), self._folder
 
     def _other_servers(self) -> Iterator[Path]:
@@ -236,23 +239,26 @@ class JailBackend:
                 env=_CLEAN_ENVIRONMENT,
                 cwd="/",
             )
-        assert server.stdin is not None
-        assert server.stdout is not None
-        with server.stdin as stdin, server.stdout as stdout:
-            with contextlib.suppress(OSError):
-                stdin.write(json.dumps(request).encode())
-                stdin.close()
-            heard, _, _ = select.select([stdout], [], [], _START_TIMEOUT_S)
-            word = stdout.readline() if heard else b""
-        server.wait()  # it goes on as a grandchild
-        try:
-            report = json.loads(word)
-        except ValueError:
-            report = {
-                "problem": f"the fork server said nothing; see {self._folder}/log"
-            }
+        report = _first_word(server, json.dumps(request).encode())
         if "problem" in report:
             raise SandboxUnavailable(f"no jails here: {report['problem']}")
+
+
+def _first_word(server: subprocess.Popen[bytes], request: bytes) -> dict[str, Any]:
+    """Return what a fork server reports once it got its settings."""
+    with server as starter:  # it goes on as a grandchild
+        if starter.stdin is None or starter.stdout is None:
+            raise ValueError("the fork server's streams must be pipes")
+        with contextlib.suppress(OSError):
+            starter.stdin.write(request)
+            starter.stdin.close()
+        heard, _, _ = select.select([starter.stdout], [], [], _START_TIMEOUT_S)
+        word = starter.stdout.readline() if heard else b""
+    try:
+        report: dict[str, Any] = json.loads(word)
+    except ValueError:
+        return {"problem": "the fork server said nothing; its log may tell why"}
+    return report
 
 
 class _Connection:
@@ -295,7 +301,7 @@ def _connect(path: Path, kind: int) -> socket.socket:
     """Connect to a unix socket, also where its path is longer than sockets allow."""
     connection = socket.socket(socket.AF_UNIX, kind)
     try:
-        if len(os.fsencode(path)) < 100:
+        if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:
             connection.connect(str(path))
         else:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

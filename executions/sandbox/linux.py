@@ -1,6 +1,6 @@
 """System calls that Python 3.11 does not offer, with real OSErrors.
 
-Only what the jails need, on x86_64 and arm64. Calls go through ctypes with the GIL held:
+Only what jails need, on x86_64 and arm64. Calls go through ctypes with the GIL kept:
 the fork server has one thread, and clone() must not let another one in between.
 """
 
@@ -285,7 +285,7 @@ def drop_capabilities() -> None:
 
 
 class _SockFprog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def install_filter(program: bytes) -> None:

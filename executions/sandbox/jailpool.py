@@ -1,0 +1,377 @@
+"""The jails of one fork server: made, kept warm, and cleaned up after.
+
+Each is for one run only. What a jail says on its control socket, and that it has ended,
+arrives through the event loop of forkserver.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from executions.sandbox import agent, cgroups, jail
+
+if TYPE_CHECKING:
+    from executions.sandbox.forkserver import Folder
+
+# A warm interpreter starts under these, until a run brings its own limits.
+WARM_MEMORY_BYTES: Final = 1 << 30
+WARM_PROCESSES: Final = 256
+WARM_SCRATCH_BYTES: Final = 64 << 20
+_RETRY_S: Final = 0.02
+# The run that emptied the pool gets the processor first.
+_REFILL_DELAY_S: Final = 0.01
+_REFILL_BACKOFF_S: Final = 5.0
+_END_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a fork server makes jails; part of its socket's name.
+
+    `warm` says how many jails wait for each prestart ("" is none), `prestarts` holds
+    the fields of agent.Warm. `read_only` names what is shown besides the system's
+    folders, as `path` or `path:shown_as`. `uid_base` is where the jails' own uids
+    start, used as root only. An unused server ends `linger_s` after its last worker.
+    """
+
+    max_jails: int = 32
+    warm: Mapping[str, int] = field(default_factory=lambda: {"": 1})
+    prestarts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    read_only: tuple[str, ...] = ()
+    uid_base: int = 2_000_000_000
+    cgroup: str = ""
+    allow_unenforced: bool = False
+    linger_s: float = 60.0
+    output_total_bytes: int = 64 << 20
+    outcome_linger_s: float = 300.0
+
+
+class Jail:
+    """One jail from clone() to its last cgroup; the server's record of it."""
+
+    def __init__(self, number: int, slot: int, prestart: str) -> None:
+        self.name = f"j{number}"
+        self.slot = slot
+        self.prestart = prestart
+        self.key = ""
+        self.ready = False
+        self.pid = 0
+        self.pidfd = -1
+        self.limits: list[dict[str, int]] = []
+        self.stages: dict[int, cgroups.Stage] = {}
+        self.control: socket.socket | None = None
+        self.scratch: jail.Scratch | None = None
+
+    def stage_name(self, stage: int) -> str:
+        return f"{self.name}.s{stage}"
+
+
+class Loop(Protocol):
+    """What the pool asks of the event loop around it."""
+
+    def watch(self, source: Any, react: Callable[[], None]) -> None: ...
+
+    def unwatch(self, source: Any) -> None: ...
+
+    def jail_is_ready(self) -> None: ...
+
+    def jail_has_ended(self, ended: Jail) -> None: ...
+
+    def jail_has_failed(self, problem: str) -> None: ...
+
+
+class JailPool:
+    """Makes jails ahead of time and hands each out once."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Folder,
+        groups: cgroups.Cgroups | None,
+        uid_base: int | None,
+        loop: Loop,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._groups = groups
+        self._uid_base = uid_base
+        self._loop = loop
+        self._free_slots = deque(range(config.max_jails))
+        self._jails: dict[str, Jail] = {}
+        self._warm: list[Jail] = []
+        self._busy_cgroups: deque[str] = deque()
+        self._made = 0
+        self._no_refill_before = 0.0
+
+    def __len__(self) -> int:
+        return len(self._jails)
+
+    def warm(self) -> dict[str, int]:
+        """Return how many jails are ready, by prestart."""
+        counts = dict.fromkeys(self._config.warm, 0)
+        for one in self._warm:
+            if one.ready:
+                counts[one.prestart] = counts.get(one.prestart, 0) + 1
+        return counts
+
+    # -- handing out --
+
+    def kind(self, prestart: str | None) -> str:
+        """Return which jails suit a run: those of its prestart, if there is such."""
+        if prestart and prestart in self._config.prestarts:
+            return prestart
+        return ""
+
+    def take(self, kind: str) -> Jail | None:
+        """Hand out a ready jail; None when one has to be made.
+
+        A plain one does for every program, and when no other can be made, any does.
+        """
+        ready = [one for one in self._warm if one.ready]
+        suited = next((one for one in ready if one.prestart == kind), None)
+        suited = suited or next((one for one in ready if not one.prestart), None)
+        if suited is None and ready and not self._free_slots:
+            suited = ready[0]
+        if suited is not None:
+            self._warm.remove(suited)
+            self._delay_refill(_REFILL_DELAY_S)
+        return suited
+
+    def missing(self, kinds: Iterable[str]) -> str | None:
+        """Return the first kind of these that no jail on its way is for."""
+        coming = [one.prestart for one in self._warm if not one.ready]
+        for kind in kinds:
+            for suited in (kind, ""):
+                if suited in coming:
+                    coming.remove(suited)
+                    break
+            else:
+                return kind
+        return None
+
+    def prepare(
+        self, taken: Jail, limits: list[dict[str, int]], scratch_bytes: int
+    ) -> None:
+        """Give a jail its run's limits, one pair for each stage. Raises OSError."""
+        if taken.scratch is not None:
+            taken.scratch.resize(scratch_bytes)
+        if 0 in taken.stages:
+            taken.stages[0].limit(**limits[0])
+        taken.limits = limits
+
+    # -- making --
+
+    def refill_in(self) -> float | None:
+        """Return after how many seconds refill() has something to do."""
+        if self._wanted() is not None:
+            return max(0.0, self._no_refill_before - time.monotonic())
+        return _RETRY_S if self._busy_cgroups else None
+
+    def refill(self) -> None:
+        """Make one warm jail that is missing; remove cgroups that were busy."""
+        self._remove_cgroups()
+        kind = self._wanted()
+        if kind is not None and time.monotonic() >= self._no_refill_before:
+            self.make(kind)
+
+    def _wanted(self) -> str | None:
+        if not self._free_slots:
+            return None
+        for kind, count in self._config.warm.items():
+            if sum(one.prestart == kind for one in self._warm) < count:
+                return kind
+        return None
+
+    def _delay_refill(self, seconds: float) -> None:
+        delayed = time.monotonic() + seconds
+        self._no_refill_before = max(self._no_refill_before, delayed)
+
+    def make(self, kind: str) -> bool:
+        """Start one jail; it becomes ready a few milliseconds later.
+
+        False when there are as many as may be (one must end first) or it failed.
+        """
+        if not self._free_slots:
+            return False
+        self._made += 1
+        made = Jail(self._made, self._free_slots.popleft(), self.kind(kind))
+        try:
+            self._start(made)
+        except OSError as error:
+            self._clean_up(made)
+            self._fail(f"a jail could not be made: {error}")
+            return False
+        self._jails[made.name] = made
+        self._warm.append(made)
+        return True
+
+    def _start(self, made: Jail) -> None:
+        rootless = self._uid_base is None
+        uid = jail.ROOTLESS_UID if rootless else (self._uid_base or 0) + made.slot
+        identity = jail.Identity(uid, rootless)
+        made.scratch = jail.Scratch(WARM_SCRATCH_BYTES, identity)
+        files = self._first_stage(made)
+        made.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        made.control.setblocking(False)
+        listener = self._folder.listen(made.name)
+        warm = self._config.prestarts.get(made.prestart)
+        plan = jail.Plan(
+            identity=identity,
+            listener=listener,
+            control=theirs,
+            scratch=made.scratch,
+            cgroup_version=self._groups.version if self._groups else 0,
+            stage=files,
+            warm=agent.Warm(**warm) if warm else None,
+            bounds=agent.Bounds(
+                output_total_bytes=self._config.output_total_bytes,
+                linger_s=self._config.outcome_linger_s,
+            ),
+        )
+        try:
+            made.pid, made.pidfd = jail.start(plan)
+        finally:
+            theirs.close()
+            listener.close()
+            made.scratch.release_mount()
+            _close(files)
+        self._loop.watch(made.control, lambda: self._hear(made))
+        self._loop.watch(made.pidfd, lambda: self._reap(made))
+
+    def _first_stage(self, made: Jail) -> cgroups.StageFiles | None:
+        if self._groups is None:
+            return None
+        made.stages[0] = self._groups.create(made.stage_name(0))
+        made.stages[0].limit(WARM_MEMORY_BYTES, WARM_PROCESSES)
+        return made.stages[0].open_files()
+
+    # -- what a jail says --
+
+    def _hear(self, made: Jail) -> None:
+        if made.control is None:
+            return
+        try:
+            message, fds, _, _ = socket.recv_fds(made.control, 1024, 4)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, fds = b"", []
+        if not message:
+            self._loop.unwatch(made.control)
+            made.control.close()
+            made.control = None
+        elif message == jail.READY:
+            made.ready = True
+            self._loop.jail_is_ready()
+        elif message.startswith(jail.FAILED):
+            self._fail(message[1:].decode(errors="replace"))
+        elif len(fds) == 1:
+            self._open_stage(made, message, fds.pop())
+        for fd in fds:
+            os.close(fd)
+
+    def _fail(self, problem: str) -> None:
+        self._delay_refill(_REFILL_BACKOFF_S)
+        print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the server's log
+        self._loop.jail_has_failed(problem)
+
+    def _open_stage(self, made: Jail, message: bytes, reply_fd: int) -> None:
+        """Make the cgroup of a later stage, in order, with the limits of the run."""
+        number = int(message) if message.isdigit() else -1
+        problem, files = "", None
+        if self._groups is None or not 0 <= number < max(1, len(made.limits)):
+            problem = "no such stage"
+        elif number not in made.stages and number < max(made.stages, default=0):
+            problem = "stages count upwards"
+        else:
+            try:
+                files = self._stage_files(self._groups, made, number)
+            except OSError as error:
+                problem = str(error)
+        jail.answer_stage(reply_fd, files, problem)
+        _close(files)
+
+    def _stage_files(
+        self, groups: cgroups.Cgroups, made: Jail, number: int
+    ) -> cgroups.StageFiles:
+        if number not in made.stages:
+            # The agent may make the next stage ready while one runs, but no more.
+            self._end_stages(made, before=number - 1)
+            stage = groups.create(made.stage_name(number))
+            made.stages[number] = stage
+            stage.limit(**made.limits[number])
+        return made.stages[number].open_files()
+
+    # -- ending --
+
+    def kill(self, made: Jail) -> None:
+        with contextlib.suppress(ValueError):
+            self._warm.remove(made)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(made.pidfd, signal.SIGKILL)
+
+    def _reap(self, made: Jail) -> None:
+        """Clean up after a jail whose first process, and so every one, has ended."""
+        os.waitpid(made.pid, 0)
+        self._loop.unwatch(made.pidfd)
+        os.close(made.pidfd)
+        if made in self._warm:
+            self._warm.remove(made)
+            self._delay_refill(_REFILL_BACKOFF_S)  # a warm one does not end by itself
+        self._jails.pop(made.name, None)
+        self._clean_up(made)
+        self._loop.jail_has_ended(made)
+
+    def _clean_up(self, made: Jail) -> None:
+        if made.control is not None:
+            with contextlib.suppress(KeyError):
+                self._loop.unwatch(made.control)
+            made.control.close()
+            made.control = None
+        if made.scratch is not None:
+            made.scratch.close()
+        self._end_stages(made)
+        self._folder.forget(made.name)
+        self._free_slots.append(made.slot)
+
+    def _end_stages(self, made: Jail, *, before: int | None = None) -> None:
+        for number in [n for n in made.stages if before is None or n < before]:
+            made.stages.pop(number).close()
+            self._busy_cgroups.append(made.stage_name(number))
+        self._remove_cgroups()
+
+    def _remove_cgroups(self) -> None:
+        for _ in range(len(self._busy_cgroups)):
+            name = self._busy_cgroups.popleft()
+            if self._groups is not None and not self._groups.remove(name):
+                self._busy_cgroups.append(name)
+
+    def end(self) -> None:
+        """Kill every jail and leave nothing of them."""
+        for made in list(self._jails.values()):
+            self.kill(made)
+        for made in list(self._jails.values()):
+            select.select([made.pidfd], [], [], _END_TIMEOUT_S)
+            self._reap(made)
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while self._busy_cgroups and time.monotonic() < deadline:
+            self._remove_cgroups()
+            time.sleep(_RETRY_S)
+        if self._groups is not None:
+            self._groups.remove_all()
+
+
+def _close(files: cgroups.StageFiles | None) -> None:
+    if files is not None:
+        for fd in (*files.enter, *files.usage):
+            os.close(fd)
