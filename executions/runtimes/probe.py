@@ -123,9 +123,9 @@ def _start(runtime: Runtime) -> Probe:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Probe(runtime, problem=f"{name} does not start: {error}")
     lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
-    line = next((line for line in lines if any(map(str.isdigit, line))), "")
     if done.returncode != 0:
-        code = done.returncode
-        return Probe(runtime, problem=f"{' '.join(runtime.version)} exited with {code}")
+        how = f"{' '.join(runtime.version)} exited with {done.returncode}"
+        return Probe(runtime, problem=": ".join([how, *lines[:1]]))
+    line = next((line for line in lines if any(map(str.isdigit, line))), "")
     number = _NUMBER.search(line)
     return Probe(runtime, version=number[0] if number else line.strip())
