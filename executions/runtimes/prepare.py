@@ -54,7 +54,8 @@ def prepare(runtime: Runtime, base: Path) -> None:
     """Prepare a runtime in `base`; takes up to a minute of CPU. Raises NotPrepared."""
     if runtime.prepare is None:
         return
-    base.mkdir(mode=0o755, parents=True, exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
+    base.chmod(0o755)
     with _only_one(base / f".{runtime.key}.lock"):
         if is_prepared(runtime, base):
             return

@@ -43,8 +43,9 @@ def test_prepare_leaves_what_its_command_made(tmp_path: Path) -> None:
 
 
 def test_prepare_makes_it_readable_for_everyone(tmp_path: Path) -> None:
-    prepare.prepare(COPY, tmp_path / "base")
-    for path in (tmp_path / "base/copy", *(tmp_path / "base/copy").rglob("[!.]*")):
+    base = tmp_path / "base"
+    prepare.prepare(COPY, base)
+    for path in (base, *base.rglob("[!.]*")):
         assert path.stat().st_mode & stat.S_IROTH, path
 
 
