@@ -10,7 +10,7 @@ import logging
 import time
 
 from celery import current_app
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 logger = logging.getLogger(__name__)
 
@@ -34,3 +34,21 @@ def ring(times: int = 1) -> bool:
         logger.warning("the bell was not rung, the scheduler will do so: %s", error)
         return False
     return True
+
+
+def unheard() -> int | None:
+    """Return how many bells wait for a worker, or None when the broker is away."""
+    queue = current_app.conf.task_default_queue
+    try:
+        with current_app.pool.acquire(block=True, timeout=PAUSE_S) as broker:
+            declared = broker.default_channel.queue_declare(queue, passive=True)
+            return int(declared.message_count)
+    except (OperationalError, ChannelError, OSError):
+        return None
+
+
+def wake() -> None:
+    """Have this process's own consumer look whether it is to stop."""
+    from platform_site import transports  # noqa: PLC0415 - only with queues in memory
+
+    transports.stirred.stir()

@@ -34,3 +34,26 @@ def new(owner: str) -> Lease:
     lease = Lease(owner)
     lease.renew(time.monotonic())
     return lease
+
+
+class Trust:
+    """Whether leases that have run out prove anything.
+
+    Not until one lease length after this process, or its database, came (back): before
+    that, living owners may just not have had the time to renew.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lose(self) -> bool:
+        """The database did not answer; returns whether it had done so before."""
+        had, self._since = self._since is not None, None
+        return had
+
+    @property
+    def is_earned(self) -> bool:
+        """Call this after a successful query only."""
+        if self._since is None:
+            self._since = time.monotonic()
+        return time.monotonic() - self._since > settings.LEASE_LENGTH_S

@@ -168,8 +168,8 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     def due(self) -> ExecutionQuerySet:
         return self.filter(status=Status.QUEUED, due_at__lte=Now())
 
-    def claimed_lately(self, seconds: float) -> ExecutionQuerySet:
-        return self.filter(started_at__gt=Now() - timedelta(seconds=seconds))
+    def next_due(self) -> uuid.UUID | None:
+        return self.due().order_by("due_at").values_list("pk", flat=True).first()
 
     def out_of_reach(self) -> ExecutionQuerySet:
         """Runs whose owner is gone, and nobody came who could reach their sandbox."""

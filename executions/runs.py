@@ -76,6 +76,7 @@ class Run:
         self._is_cancelled = execution.cancel_requested_at is not None
         self._is_released = False
         self._is_lost = False
+        self._is_sent_back = False
         self._fault = ""
         self._live_bytes = 0
 
@@ -96,6 +97,11 @@ class Run:
     def lose(self) -> None:
         """Stop following: the lease is somebody else's."""
         self._let_go(is_lost=True)
+
+    def send_back(self) -> None:
+        """Kill the program; the run is queued again."""
+        self._is_sent_back = True
+        self.cancel()
 
     def abandon(self, reason: str) -> None:
         """Stop following, as the sandbox is no good; the run starts again."""
@@ -229,6 +235,9 @@ class Run:
     # How it ends.
 
     def _finish(self, outcome: Outcome | None) -> None:
+        if self._is_sent_back and (outcome is None or outcomes.is_cancelled(outcome)):
+            self._queue_again()
+            return
         if outcome is None:
             columns: dict[str, Any] = {
                 "verdict": None,
@@ -244,6 +253,13 @@ class Run:
             session.acknowledge()
         else:
             session.detach()
+
+    def _queue_again(self) -> None:
+        self._insist(
+            lambda: Execution.objects.requeue(self.execution, self.lease, timedelta(0))
+        )
+        if self._session is not None:
+            self._session.acknowledge()
 
     def record(self, columns: dict[str, Any]) -> bool:
         """Store how the run ended and say so; False when it is somebody else's."""

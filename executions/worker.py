@@ -17,15 +17,16 @@ from functools import cache
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 
 from executions import backends, bells, channel, leases, services
 from executions.channel import Channel, ChannelDown
-from executions.leases import Lease
+from executions.leases import Lease, Trust
 from executions.models import Execution
 from executions.news import NewsDesk
 from executions.runs import Run
-from executions.sandbox.base import Backend
+from executions.sandbox.base import Backend, SandboxError
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ MARK_AFTER_S = 0.05
 """Programs that end sooner are never marked as running: it would be one write more."""
 SILENCE_S = 10.0
 """How long a sandbox that is past its deadline has to report a kill."""
-DATABASE_PAUSE_S = 2.0
 
 
 class Worker:
@@ -48,6 +48,7 @@ class Worker:
         self.news = NewsDesk(news_channel)
         self.is_stopping = threading.Event()
         self.must_leave = False
+        self.hands_over = True
         self._lock = threading.Lock()
         self._runs: dict[UUID, Run] = {}
         self._keeper = Keeper(self)
@@ -119,8 +120,9 @@ class Worker:
 
     # The end.
 
-    def stop(self) -> None:
-        """Claim nothing more and hand over what runs; safe in a signal handler."""
+    def stop(self, *, hands_over: bool = True) -> None:
+        """Claim nothing more, and hand over what runs; safe in a signal handler."""
+        self.hands_over = hands_over
         self.is_stopping.set()
 
     def wait(self, timeout_s: float) -> bool:
@@ -129,6 +131,11 @@ class Worker:
         while self.runs() and time.monotonic() < deadline:
             time.sleep(0.02)
         return not self.runs()
+
+    def send_back(self) -> None:
+        """Kill what runs; it is queued again."""
+        for run in self.runs():
+            run.send_back()
 
     def close(self) -> None:
         """End the keeper; call after `stop` and `wait`."""
@@ -148,14 +155,14 @@ class Keeper:
         self._count = 0
         self._unmarked: list[Run] = []
         self._is_closed = False
-        self._has_released = False
-        # Since when the database has answered without a break.
-        self._trusted_since: float | None = None
+        self._trust = Trust()
         self._thread = threading.Thread(target=self._loop, name="keeper", daemon=True)
 
     def start(self) -> None:
         self._every(settings.LEASE_RENEW_S, self._renew)
         self._every(settings.LEASE_LOOK_S, self._look)
+        # The first moment at which it may adopt what a killed worker left.
+        self.at(settings.LEASE_LENGTH_S + 0.1, self._look)
         self._thread.start()
 
     def close(self) -> None:
@@ -183,9 +190,8 @@ class Keeper:
 
     def doubt(self, error: Exception) -> None:
         """The database did not answer: leases that run out meanwhile prove nothing."""
-        if self._trusted_since is not None:
+        if self._trust.lose():
             logger.warning("the database is away: %s", error)
-        self._trusted_since = None
 
     def _every(self, seconds: float, step: Callable[[], None]) -> None:
         def job() -> None:
@@ -212,8 +218,8 @@ class Keeper:
     def _next(self) -> Callable[[], object] | None:
         """Wait for the next job; None when there was something else to see to."""
         worker = self._worker
-        if worker.is_stopping.is_set() and not self._has_released:
-            self._has_released = True
+        if worker.is_stopping.is_set() and worker.hands_over:
+            # Again and again: a run may have been claimed in the last moment.
             self._release_all()
         with self._wake:
             wait_s = self._jobs[0][0] - time.monotonic() if self._jobs else 0.2
@@ -272,7 +278,7 @@ class Keeper:
         while not worker.is_stopping.is_set() and len(worker.runs()) < limit:
             lease = leases.new(worker.name)
             execution = Execution.objects.adopt_next(
-                lease, worker.backend.scope, judges=self._may_judge()
+                lease, worker.backend.scope, judges=self._trust.is_earned
             )
             connection.close()
             if execution is None:
@@ -285,13 +291,6 @@ class Keeper:
                 name=f"adopted-{execution.key}",
             ).start()
 
-    def _may_judge(self) -> bool:
-        """Leases say nothing until their owners had the time to renew them."""
-        now = time.monotonic()
-        if self._trusted_since is None:
-            self._trusted_since = now
-        return now - self._trusted_since > settings.LEASE_LENGTH_S
-
     def _release_all(self) -> None:
         for run in self._worker.runs():
             run.release()
@@ -303,3 +302,37 @@ def current() -> Worker:
     worker = Worker(backends.current(), channel.current())
     worker.start()
     return worker
+
+
+def start() -> Worker:
+    """Return the worker of this process once programs can be run here.
+
+    Waits for the database. What keeps the backend from running programs ends the
+    process, in one line for each reason: such a worker would only spoil attempts.
+    """
+    try:
+        backend = backends.current()
+        problems = backend.problems()
+    except (SandboxError, ImproperlyConfigured) as error:
+        problems = [str(error)]
+    for problem in problems:
+        logger.critical("programs cannot be run here: %s", problem)
+    if problems:
+        raise SystemExit(1)
+    _wait_for_database()
+    return current()
+
+
+def _wait_for_database() -> None:
+    is_waiting = False
+    while True:
+        try:
+            connection.ensure_connection()
+        except (DatabaseError, InterfaceError) as error:
+            if not is_waiting:
+                logger.warning("waiting for the database: %s", error)
+            is_waiting = True
+            time.sleep(1)
+        else:
+            connection.close()
+            return

@@ -95,20 +95,20 @@ app.autodiscover_tasks(["executions"])
 def _start(**_: Any) -> None:
     from executions import worker  # noqa: PLC0415 - needs the apps to be loaded
 
-    worker.current()
+    worker.start()
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """In a signal handler: only flags may be touched."""
-    from executions import worker  # noqa: PLC0415 - needs the apps to be loaded
+    from executions import worker  # noqa: PLC0415
 
     worker.current().stop()
 
 
 @signals.worker_shutdown.connect
 def _close(**_: Any) -> None:
-    from executions import worker  # noqa: PLC0415 - needs the apps to be loaded
+    from executions import worker  # noqa: PLC0415
 
     current = worker.current()
     current.wait(settings.GIVE_BACK_S)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Served from the sources while nothing was collected: `serve` needs no extra step.
 WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()
+warnings.filterwarnings("ignore", message="No directory at: .*/staticfiles/")
 
 # The API's views name their own classes (see executions.api.views.View).
 REST_FRAMEWORK: dict[str, Any] = {
@@ -212,7 +214,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 # Broker and workers -----------------------------------------------------------------
 
-CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="memory://")
+CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="memory://local")
 REDIS_CONNECT_TIMEOUT_S: float = env.float("REDIS_CONNECT_TIMEOUT_S", default=1.0)
 WORKER_CONCURRENCY: int = env.int(
     "WORKER_CONCURRENCY", default=max(8, 4 * (os.cpu_count() or 1))
