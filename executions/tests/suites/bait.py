@@ -100,6 +100,7 @@ def laid_out(extra_folders: tuple[str, ...] = ()) -> Iterator[Bait]:
         for folder in (*FOLDERS, str(Path.home()), str(Path.cwd()), *extra_folders):
             _lay_files(bait, Path(folder))
         bait.names["folders"] = ":".join(str(folder) for folder in bait.folders)
+        bait.names["bait_file"] = str(_plainest(bait.folders) / "bait.h")
         _lay_listeners(bait, stack)
         _lay_shared_memory(bait, stack)
         _start_process(bait, stack)
@@ -124,6 +125,14 @@ def _lay_files(bait: Bait, parent: Path) -> None:
     for name, mode in (("bait.h", 0o666), (".env", 0o666), ("private", 0o600)):
         (folder / name).chmod(mode)
         bait.files.append(folder / name)
+
+
+def _plainest(folders: list[Path]) -> Path:
+    """Return a folder outside of what every sandbox replaces by an own one."""
+    for folder in folders:
+        if folder.parts[1] in {"etc", "opt", "srv", "var"}:
+            return folder
+    return folders[-1]
 
 
 def _clear_folders(bait: Bait) -> None:

@@ -8,7 +8,7 @@ from probe import attempt, done
 
 def read(path):
     with open(path, "rb") as file:
-        return file.read(200)
+        return file.read(200) or False
 
 
 parents = sys.argv[1].split(":")
@@ -31,5 +31,5 @@ for path in (
 ):
     attempt(f"reading {path}", read, path)
 for pattern in ("/root/*", "/home/*", "/srv/*", "/var/lib/dpkg/*", "/run/user/*", "/etc/ssh/*", "/etc/ssl/private/*"):
-    attempt(f"listing {pattern}", lambda p=pattern: glob.glob(p) or False)
+    attempt(f"listing {pattern}", lambda p=pattern: [f for f in glob.glob(p) if f != os.environ["HOME"]] or False)
 done()

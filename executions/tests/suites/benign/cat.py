@@ -1,0 +1,3 @@
+import shutil
+import sys
+shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)

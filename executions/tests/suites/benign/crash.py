@@ -1,0 +1,5 @@
+def inner():
+    raise ValueError("a message of my own: ü")
+
+
+inner()

@@ -1,0 +1,2 @@
+const { double } = require("./lib/double");
+console.log(double(21), require("./data.json").name);

@@ -1,0 +1,4 @@
+read -r a b
+read -r word
+echo $((a + b))
+echo "$word→ok"

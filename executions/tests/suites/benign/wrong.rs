@@ -1,0 +1,1 @@
+fn main() { let text: String = 5; println!("{}", text); }
