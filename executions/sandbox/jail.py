@@ -325,7 +325,11 @@ class JailConfinement:
 
     def _files(self, stage: int) -> cgroups.StageFiles:
         if stage not in self._stages:
-            self._stages[stage] = self._ask_for(stage)
+            # Stages come one after the other: the earlier ones are not asked again.
+            for earlier in self._stages.values():
+                for fd in (*earlier.enter, *earlier.usage):
+                    os.close(fd)
+            self._stages = {stage: self._ask_for(stage)}
         return self._stages[stage]
 
     def _ask_for(self, stage: int) -> cgroups.StageFiles:
