@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from executions.runtimes.base import Prestart, Runtime
+from executions.runtimes.base import PREPARED, Prestart, Runtime
 
 __all__ = [
+    "PREPARED",
     "DuplicateRuntime",
     "Prestart",
     "Runtime",
