@@ -417,6 +417,9 @@ class Agent:
     ) -> None:
         if self._run is None or self._run.key != key:
             self._refuse(connection, "unknown_key", "no such run here")
+            if self._run is None:
+                # Its owner was given up: it must not start the run any more.
+                self.end()
             return
         if self._follower is not None and self._follower is not connection:
             self._refuse(self._follower, "replaced", "another follower attached")
