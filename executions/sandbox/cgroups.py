@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +22,6 @@ PREFIX: Final = "coding-platform."
 # A program may start many threads: together they weigh less than the worker and agent.
 CPU_WEIGHT: Final = 50  # of a default of 100 (version 2)
 CPU_SHARES: Final = 512  # of a default of 1024 (version 1)
-_NO_PROCESS: Final = (errno.ESRCH,)
 
 
 class CgroupsUnusable(Exception):
@@ -216,9 +215,17 @@ def _counter(text: bytes, name: bytes) -> int:
 class Cgroups:
     """The place where one fork server makes the cgroups of its jails."""
 
-    def __init__(self, version: int, name: str, hierarchies: list[Hierarchy]) -> None:
+    def __init__(
+        self,
+        version: int,
+        name: str,
+        hierarchies: list[Hierarchy],
+        former_home: int | None = None,
+    ) -> None:
         self.version = version
         self._name = name
+        # cgroup.procs of where this process was before it moved into our directory.
+        self._former_home = former_home
         self.hierarchies = hierarchies
         memory = next(h.fd for h in hierarchies if "memory" in h.controllers)
         self.counts_swap = version == 1 and _exists(
@@ -247,6 +254,10 @@ class Cgroups:
 
     def remove_all(self) -> None:
         """Remove the server's own directory, when it is empty and nothing follows."""
+        if self._former_home is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._former_home, b"0")
+            self.remove(_HOME)
         for hierarchy in self.hierarchies:
             with contextlib.suppress(OSError):
                 os.rmdir(f"../{self._name}", dir_fd=hierarchy.fd)
@@ -308,7 +319,7 @@ def _find_version_1(
 
 _NO_VERSION_1: Final = "cgroup version 1 lacks the memory, pids or cpuacct controller"
 _NEEDED: Final = frozenset({"memory", "pids"})
-_WANTED: Final = frozenset({"memory", "pids", "cpu"})
+_HOME: Final = "server"
 _DELEGATE: Final = (
     "run under `systemd-run --user --scope -p Delegate=yes …` (or set Delegate=yes in "
     "the service's unit)"
@@ -333,18 +344,44 @@ def _find_version_2(
             f"cgroup version 2 is mounted, but the {' and '.join(sorted(missing))} "
             f"controller is not delegated to this user: {_DELEGATE}"
         )
+    path = f"{parent.rstrip('/')}/{name}"
     try:
-        _enable(parent, available & _WANTED)
-        path = f"{parent.rstrip('/')}/{name}"
+        _enable(parent, _NEEDED)
         os.makedirs(path, exist_ok=True)
-        _enable(path, available & _WANTED)
+        _enable(path, _NEEDED)
+        has_weights = "cpu" in available and _enable_weights(parent, path)
+        former_home = _move_home(mount, f"{path}/{_HOME}")
     except OSError as error:
         raise CgroupsUnusable(
             f"the cgroup {parent} does not belong to this user ({error.strerror}): "
             f"{_DELEGATE}"
         ) from error
-    hierarchy = Hierarchy(_open_directory(path), frozenset(available & _WANTED))
-    return Cgroups(2, name, [hierarchy])
+    controllers = _NEEDED | {"cpu"} if has_weights else _NEEDED
+    hierarchy = Hierarchy(_open_directory(path), controllers)
+    return Cgroups(2, name, [hierarchy], former_home)
+
+
+def _enable_weights(parent: str, path: str) -> bool:
+    """Enable the cpu controller; not every kernel does, as with real-time tasks."""
+    try:
+        _enable(parent, {"cpu"})
+        _enable(path, {"cpu"})
+    except OSError:
+        return False
+    return True
+
+
+def _move_home(mount: Mount, home: str) -> int:
+    """Move this process into a child of its own directory, beside the jails'.
+
+    Whoever moves a process must own the cgroup that is above both ends: it shall be
+    ours. Returns a descriptor that leads back.
+    """
+    own = memberships(Path("/proc/self/cgroup").read_text())[""]
+    former = os.open(f"{_below(mount, own)}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    os.makedirs(home, exist_ok=True)
+    Path(home, "cgroup.procs").write_text("0")
+    return former
 
 
 def _delegated_parent(mount: Mount, own: str) -> str:
@@ -365,7 +402,7 @@ def _delegated_parent(mount: Mount, own: str) -> str:
     return path
 
 
-def _enable(path: str, controllers: set[str]) -> None:
+def _enable(path: str, controllers: Set[str]) -> None:
     """Let the children of a cgroup have these controllers.
 
     A cgroup whose children have controllers may have no processes of its own (but for

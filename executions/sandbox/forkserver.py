@@ -33,8 +33,11 @@ SOCKET_NAME: Final = "server"
 LOCK_NAME: Final = "lock"
 LOG_NAME: Final = "log"
 MESSAGE_BYTES: Final = 1 << 16
-UNENFORCED_WITHOUT_CGROUPS: Final = ("cpu_time_ms", "memory_bytes", "max_processes")
+# Then rlimits count only each process's CPU time; those on processes hold.
+UNENFORCED_WITHOUT_CGROUPS: Final = ("cpu_time_ms", "memory_bytes")
 _REMEMBERED_KEYS: Final = 10_000
+_OVERDUE_S: Final = 120.0
+_LOOK_AROUND_S: Final = 60.0
 
 
 def server_name(config: Config) -> str:
@@ -68,6 +71,7 @@ class Wish(NamedTuple):
     prestart: str
     limits: list[dict[str, int]]
     scratch_bytes: int
+    wall_s: float
 
     @classmethod
     def read(cls, request: Mapping[str, Any]) -> Wish:
@@ -79,7 +83,8 @@ class Wish(NamedTuple):
             raise Refused("bad_request", "a run has at least one stage")
         prestart = str(request.get("prestart") or "")
         scratch_bytes = int(request["scratch_bytes"])
-        return cls(str(request["key"]), prestart, stages, scratch_bytes)
+        wall_s = float(request["wall_s"])
+        return cls(str(request["key"]), prestart, stages, scratch_bytes, wall_s)
 
 
 Waiting = tuple[Worker, Wish]
@@ -96,6 +101,7 @@ class Server:
         uid_base: int | None,
     ) -> None:
         self._linger_s = config.linger_s
+        self._outcome_linger_s = config.outcome_linger_s
         self._folder = folder
         self._unenforced = [] if groups else list(UNENFORCED_WITHOUT_CGROUPS)
         self._selector = selectors.DefaultSelector()
@@ -128,17 +134,20 @@ class Server:
         for chosen, _ in happened:
             chosen.data()
         self._make_for_waiting()
+        self._pool.end_overdue()
         if not happened:
             self._pool.refill()  # which can wait until nothing else does
         self._stop = self._stop or self._is_unused()
 
     def _patience(self) -> float | None:
-        soonest = [] if self._workers else [self._unused_since + self._linger_s]
-        patience = [max(0.0, at - time.monotonic()) for at in soonest]
+        patience = _LOOK_AROUND_S if self._by_key else None
+        if not self._workers:
+            unused_s = time.monotonic() - self._unused_since
+            patience = max(0.0, min(self._linger_s - unused_s, _LOOK_AROUND_S))
         refill_in = self._pool.refill_in()
-        if refill_in is not None:
-            patience.append(refill_in)
-        return min(patience, default=None)
+        if refill_in is None or patience is None:
+            return refill_in if patience is None else patience
+        return min(patience, refill_in)
 
     def _is_unused(self) -> bool:
         if self._workers:
@@ -237,6 +246,8 @@ class Server:
             self._take(worker, request)
         elif operation == "attach":
             self._send(worker, self._attach(str(request["key"])))
+        elif operation == "give_back":
+            self._send(worker, self._give_back(str(request["key"])))
         elif operation == "status":
             self._send(worker, self._status())
         elif operation == "leave":
@@ -262,6 +273,13 @@ class Server:
             self._refuse_key(key)
             raise Refused("gone", "no sandbox has this key")
         return self._handout(found)
+
+    def _give_back(self, key: str) -> dict[str, Any]:
+        """End a jail whose run could not be sent."""
+        if (taken := self._by_key.get(key)) is not None:
+            self._pool.kill(taken)
+        self._refuse_key(key)
+        return {}
 
     def _handout(self, taken: Jail) -> dict[str, Any]:
         return {"jail": taken.name, "unenforced": self._unenforced}
@@ -315,6 +333,8 @@ class Server:
             self._pool.kill(ready)
             raise
         ready.key = wish.key
+        hold_s = wish.wall_s + self._outcome_linger_s + _OVERDUE_S
+        ready.give_up_at = time.monotonic() + hold_s
         self._by_key[wish.key] = ready
         self._send(worker, self._handout(ready))
 

@@ -7,6 +7,7 @@ arrives through the event loop of forkserver.py.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -64,6 +65,7 @@ class Jail:
         self.slot = slot
         self.prestart = prestart
         self.key = ""
+        self.give_up_at = math.inf
         self.ready = False
         self.pid = 0
         self.pidfd = -1
@@ -168,6 +170,13 @@ class JailPool:
         if 0 in taken.stages:
             taken.stages[0].limit(**limits[0])
         taken.limits = limits
+
+    def end_overdue(self) -> None:
+        """Kill the jails that are past any time their run could need."""
+        now = time.monotonic()
+        for one in self._jails.values():
+            if now >= one.give_up_at:
+                self.kill(one)
 
     # -- making --
 

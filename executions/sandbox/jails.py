@@ -108,14 +108,18 @@ class JailBackend:
                     for limits in stages
                 ],
                 "scratch_bytes": max(limits.scratch_bytes for limits in stages),
+                "wall_s": sum(limits.wall_time_ms for limits in stages) / 1000,
             },
             timeout_s=_TAKE_TIMEOUT_S,
         )
         try:
             agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
-        except OSError as error:
+            return AgentSession.start(agent, spec, unenforced=answer["unenforced"])
+        except (OSError, SandboxUnavailable) as error:
+            with contextlib.suppress(SandboxError):
+                give_back = {"op": "give_back", "key": spec.key}
+                self._ask(give_back, timeout_s=_ANSWER_TIMEOUT_S)
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
-        return AgentSession.start(agent, spec, unenforced=tuple(answer["unenforced"]))
 
     def attach(self, key: str) -> Session:
         answer, folder = self._find(key)
@@ -123,7 +127,7 @@ class JailBackend:
             agent = _connect(folder / answer["jail"], socket.SOCK_STREAM)
         except OSError as error:
             raise SandboxGone(f"the jail of {key} has ended") from error
-        return AgentSession.attach(agent, key, unenforced=tuple(answer["unenforced"]))
+        return AgentSession.attach(agent, key, unenforced=answer["unenforced"])
 
     def problems(self) -> list[str]:
         try:
