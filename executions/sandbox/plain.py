@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from executions.runtimes.base import Prestart
+from executions.sandbox import scratch
 from executions.sandbox.agent import Bounds, Place, Usage, Warm, serve
 from executions.sandbox.base import RunSpec, SandboxGone, SandboxUnavailable
 from executions.sandbox.session import AgentSession
@@ -97,11 +97,13 @@ class _Sandbox:
             self._lifeline = -1
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(15)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # However deep or protected what the program left is.
+        scratch.empty(self.folder)
+        Path(self.folder).rmdir()
 
 
 class PlainBackend:
-    """A Backend without confinement. `warm` agents are kept waiting for each prestart."""
+    """A Backend without confinement; prepare() starts its agents ahead of runs."""
 
     def __init__(
         self,
