@@ -27,7 +27,7 @@ from typing import Any
 from scripts.test import delegated
 
 ROOT = Path(__file__).resolve().parents[1]
-VAR = ROOT / "var"
+VAR = Path(os.environ.get("VAR_DIR", ROOT / "var"))
 USER = "local"
 FIRST_PROGRAM = 'print("Hello from", __import__("platform").python_version())'
 START_S = 90
@@ -102,7 +102,7 @@ def run_first_program(address: str, key: str) -> bool:
     print(f"\nThe first program, through {address}/api/v1/executions:\n")
     print(f"    {FIRST_PROGRAM}\n")
     print(f"    verdict  {answer['verdict']}")
-    for line in str(answer["stdout"]).splitlines():
+    for line in (answer["run"] or {}).get("stdout", "").splitlines():
         print(f"    stdout   {line}")
     if answer.get("reason"):
         print(f"    reason   {answer['reason']}")
