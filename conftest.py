@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
+
+import django
 
 os.environ.setdefault("ENV_FILE", os.devnull)
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 os.environ.setdefault("SANDBOX_BACKEND", "fake")
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
+
+# pytest-django looks before this file was read, and would then leave Django alone.
+django.setup()
+
+from django.db import connections
+
+default = connections["default"]
+if default.vendor == "sqlite":
+    # A file, as in use: in memory, SQLite shares one cache and does not wait for locks.
+    default.settings_dict["TEST"]["NAME"] = os.path.join(  # noqa: PTH118 - a str
+        tempfile.gettempdir(), f"coding-platform-{os.getpid()}.sqlite3"
+    )
