@@ -9,6 +9,7 @@ from django.template import TemplateDoesNotExist, loader
 from django.views import defaults
 
 from executions.api import errors
+from executions.api.envelope import MESSAGES, RETRY_AFTER_S
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -50,9 +51,9 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     if errors.is_api(request):
         return errors.response("unavailable")
     answer = HttpResponse(
-        errors.MESSAGES["unavailable"],
+        MESSAGES["unavailable"],
         content_type="text/plain",
         status=HTTPStatus.SERVICE_UNAVAILABLE,
     )
-    answer["Retry-After"] = str(errors.RETRY_AFTER_S)
+    answer["Retry-After"] = str(RETRY_AFTER_S)
     return answer

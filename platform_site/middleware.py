@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from rest_framework.response import Response
 
 from executions.api import errors
+from executions.api.envelope import BY_STATUS
 from executions.api.health import Health, Ready
 from platform_site import failures, request_ids
 
@@ -86,7 +87,7 @@ def _in_envelope(answer: HttpResponseBase) -> HttpResponseBase:
     is_error = answer.status_code >= 400  # noqa: PLR2004
     if not is_error or answer.headers.get("Content-Type") == "application/json":
         return answer
-    code = errors.BY_STATUS.get(answer.status_code, "internal")
+    code = BY_STATUS.get(answer.status_code, "internal")
     return errors.response(code)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from gunicorn.config import Config
 from gunicorn.http import wsgi
@@ -541,7 +541,11 @@ class Server:
             return self._answer_refusal(connection, "bad_request")
         output = _Output(connection.sock)
         response, environ = wsgi.create(
-            request, output, connection.client, connection.server, self._config
+            request,
+            cast(socket.socket, output),
+            connection.client,
+            connection.server,
+            self._config,
         )
         environ["wsgi.multithread"] = True
         environ["wsgi.input"] = BytesIO(body)
@@ -612,7 +616,7 @@ def _refusal(code: str) -> bytes:
 # Under gunicorn, and inside `serve` ---------------------------------------------
 
 
-class Worker(base.Worker):  # type: ignore[misc]
+class Worker(base.Worker):
     """gunicorn's worker class: its processes, sockets and signals around our server."""
 
     def run(self) -> None:

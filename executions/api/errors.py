@@ -112,7 +112,7 @@ def _describe_framework(
     challenge = getattr(exc, "auth_header", None)
     headers = {"WWW-Authenticate": challenge} if challenge else {}
     if isinstance(exc, exceptions.Throttled):
-        headers["Retry-After"] = str(max(1, round(exc.wait or 1)))
+        headers["Retry-After"] = str(max(1, round(getattr(exc, "wait", None) or 1)))
     code = BY_STATUS.get(exc.status_code, "internal")
     # A known status says it better than the framework, but for a refused key.
     message = MESSAGES.get(code, str(exc.detail))

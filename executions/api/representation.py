@@ -13,6 +13,9 @@ from typing import Any
 
 from executions.models import Execution
 
+Stored = bytes | memoryview
+"""What the databases hand out of a binary column."""
+
 TEXT = "utf-8"
 BASE64 = "base64"
 ENCODINGS = (TEXT, BASE64)
@@ -117,7 +120,7 @@ def moment(value: datetime | None) -> str | None:
 
 
 def _stage(
-    facts: Mapping[str, Any] | None, stdout: bytes, stderr: bytes, encoding: str
+    facts: Mapping[str, Any] | None, stdout: Stored, stderr: Stored, encoding: str
 ) -> dict[str, Any] | None:
     # A cancelled or given-up run may have output without an outcome.
     if facts is None and not stdout and not stderr:
@@ -137,7 +140,7 @@ def _stage(
 
 
 def _stream(
-    name: str, facts: Mapping[str, Any], kept: bytes, encoding: str
+    name: str, facts: Mapping[str, Any], kept: Stored, encoding: str
 ) -> dict[str, Any]:
     cut: Mapping[str, Any] = facts.get(name) or {}
     dropped = cut.get("dropped_bytes", 0)
@@ -149,8 +152,7 @@ def _stream(
     }
 
 
-def _encoded(data: bytes, encoding: str) -> str:
-    # SQLite and PostgreSQL hand out bytes or memoryviews.
+def _encoded(data: Stored, encoding: str) -> str:
     raw = bytes(data)
     if encoding == BASE64:
         return base64.b64encode(raw).decode()

@@ -39,7 +39,7 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     """A program: `source` or `files`, never both."""
 
     runtime = serializers.CharField(help_text="Key or alias; see /api/v1/runtimes.")
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment]
         required=False, allow_blank=True, help_text="The program, when it is one file."
     )
     files = FileSerializer(many=True, required=False)
@@ -125,7 +125,7 @@ class PageSerializer(serializers.Serializer[Any]):
 
 class RuntimeSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     aliases = serializers.ListField(child=serializers.CharField())
     source_name = serializers.CharField()
     is_compiled = serializers.BooleanField()

@@ -14,7 +14,8 @@ UUID = r"(?P<pk>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
 
 def both(route: str, view: Any, name: str) -> URLPattern:
-    return re_path(rf"^{route}/?$", view, name=name)
+    pattern: URLPattern = re_path(rf"^{route}/?$", view, name=name)
+    return pattern
 
 
 urlpatterns = [

@@ -153,6 +153,7 @@ def test_a_dump_holds_no_usable_key(owner: Caller, capsys: Any) -> None:
 def browser(owner: Caller) -> Client:
     """The owner's, logged in, which checks CSRF as a real one's server does."""
     client = Client(enforce_csrf_checks=True)
+    assert owner.user is not None
     client.force_login(owner.user)
     return client
 
@@ -191,7 +192,7 @@ def test_logging_in_changes_the_session(owner: Caller) -> None:
     browser.cookies["sessionid"] = planted or ""
     form = {"username": "owner", "password": "correct horse"}
     browser.post("/accounts/login/", form)
-    assert get_user(browser).is_authenticated  # type: ignore[arg-type]
+    assert get_user(browser).is_authenticated
     assert browser.cookies["sessionid"].value != planted
 
 
