@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -202,12 +202,9 @@ class FilterForm(forms.Form):
         if runtime := wanted.get("runtime"):
             executions = executions.filter(runtime=runtime)
         if since := wanted.get("since"):
-            executions = executions.filter(queued_at__gte=_midnight(since))
+            first = datetime.combine(since, time.min, tzinfo=UTC)
+            executions = executions.filter(queued_at__gte=first)
         if until := wanted.get("until"):
-            end = _midnight(until) + timedelta(days=1)
-            executions = executions.filter(queued_at__lt=end)
+            last = datetime.combine(until, time.max, tzinfo=UTC)
+            executions = executions.filter(queued_at__lte=last)
         return executions
-
-
-def _midnight(day: Any) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
