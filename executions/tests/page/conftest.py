@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from django.apps import apps
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from executions.limits import Limits
-
-# Models cannot be imported yet when pytest reads this.
-if TYPE_CHECKING:
-    from accounts.models import User
-    from executions.models import Execution
+from executions.models import Execution
 
 PASSWORD = "correct horse battery"
-MakeExecution = Callable[..., "Execution"]
+MakeExecution = Callable[..., Execution]
 
 
 def log_in(user: User) -> Client:
@@ -34,23 +30,19 @@ def quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
-def _users() -> Any:
-    return apps.get_model("accounts.User").objects
-
-
 @pytest.fixture
 def owner(db: None) -> User:
-    return _users().create_user("owner", password=PASSWORD)
+    return User.objects.create_user("owner", password=PASSWORD)
 
 
 @pytest.fixture
 def stranger(db: None) -> User:
-    return _users().create_user("stranger", password=PASSWORD)
+    return User.objects.create_user("stranger", password=PASSWORD)
 
 
 @pytest.fixture
 def staff(db: None) -> User:
-    return _users().create_superuser("staff", password=PASSWORD)
+    return User.objects.create_superuser("staff", password=PASSWORD)
 
 
 @pytest.fixture
@@ -101,9 +93,7 @@ def make_execution(owner: User) -> MakeExecution:
                 "sent_ms": 3,
                 "ended_ms": 20,
             }
-        execution: Execution = apps.get_model("executions.Execution").objects.create(
-            **{**usual, **fields}
-        )
+        execution = Execution.objects.create(**{**usual, **fields})
         execution.refresh_from_db()
         return execution
 
