@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 # pytest-django looks before this file was read, and would then leave Django alone.
 django.setup()
 
-from django.db import connections
+from django.db import connections  # noqa: E402 - needs the set-up above
 
 default = connections["default"]
 if default.vendor == "sqlite":

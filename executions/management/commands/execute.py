@@ -66,7 +66,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(representation.detail(execution), indent=2))
         elif execution.reason:
-            self.stderr.write(terminal.printable(execution.reason))
+            self.stderr.write(terminal.printable(execution.reason), lambda text: text)
         connection.close()
         sys.exit(terminal.exit_code(execution))
 

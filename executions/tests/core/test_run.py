@@ -1,0 +1,170 @@
+"""A worker follows a run from its claim to its stored outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from executions import services
+from executions.channel import Channel
+from executions.models import Execution, Status
+from executions.sandbox.base import (
+    End,
+    Outcome,
+    Output,
+    SandboxError,
+    SandboxGone,
+    SandboxUnavailable,
+)
+from executions.sandbox.fake import HOLD, FakeSandbox, finished, stage
+from executions.tests.core.conftest import Submit, beside, eventually, reload
+from executions.verdicts import Verdict
+from executions.worker import Worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_run_stores_outcome_and_timings(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(finished(stdout=b"42\n"))
+    worker.work()
+    row = reload(execution)
+    assert (row.status, row.verdict) == (Status.FINISHED, Verdict.OK)
+    assert bytes(row.stdout) == b"42\n"
+    assert row.result["run"]["exit_code"] == 0
+    assert row.queued_at <= row.started_at <= row.sent_at
+    assert row.sent_at <= row.first_output_at <= row.ended_at
+    assert sandbox.run(row.key).is_acknowledged
+
+
+def test_run_sends_what_was_submitted(
+    submit: Submit, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    execution = submit(b"\x00\xff", stdin=b"in", args=("a b",), env={"NAME": "value"})
+    worker.work()
+    spec = sandbox.run(reload(execution).key).spec
+    assert [(file.path, file.content) for file in spec.files] == [
+        ("main.py", b"\x00\xff")
+    ]
+    assert (spec.cases[0].stdin, spec.cases[0].args) == (b"in", ("a b",))
+    assert spec.run.env["NAME"] == "value"
+
+
+def test_run_stores_where_cut_output_meets(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    cut = stage()
+    output = Output(head=b"head", tail=b"tail", dropped_bytes=7)
+    sandbox.script(
+        Outcome(None, (type(cut)(End.EXITED, cut.limits, 0, stdout=output),))
+    )
+    worker.work()
+    row = reload(execution)
+    assert bytes(row.stdout) == b"headtail"
+    assert row.result["run"]["stdout"] == {"head_bytes": 4, "dropped_bytes": 7}
+    assert row.verdict == Verdict.OUTPUT_LIMIT
+
+
+def test_run_stores_reasons_that_hold_nul(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    failed = stage(end=End.FAILED, exit_code=None, message="bad \0 \ud800 name")
+    sandbox.script(Outcome(None, (failed,)))
+    worker.work()
+    assert "bad" in reload(execution).result["run"]["message"]
+
+
+def test_run_goes_on_while_more_is_due(submit: Submit, worker: Worker) -> None:
+    rows = [submit(), submit(), submit()]
+    worker.work()
+    assert {reload(row).status for row in rows} == {Status.FINISHED}
+
+
+def test_run_tells_its_news(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox, news: Channel
+) -> None:
+    sandbox.script(finished(stdout=b"out", stderr=b"err"))
+    worker.work()
+    told = list(news.follow(execution.pk, timeout_s=5))
+    assert [item.kind for item in told] == ["stage", "output", "output", "finished"]
+    assert [item.data for item in told[1:3]] == [b"out", b"err"]
+    assert told[-1].fields == {"status": "finished"}
+
+
+@pytest.mark.parametrize("error", [SandboxGone, SandboxError])
+def test_run_starts_again_when_its_sandbox_fails(
+    execution: Execution,
+    worker: Worker,
+    sandbox: FakeSandbox,
+    error: type[SandboxError],
+) -> None:
+    sandbox.script(error("it broke"), finished())
+    worker.work()
+    assert reload(execution).status == Status.QUEUED
+    worker.work()
+    row = reload(execution)
+    assert (row.verdict, row.attempt) == (Verdict.OK, 2)
+
+
+def test_run_waits_before_it_starts_again_without_a_sandbox(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(SandboxUnavailable("no room"))
+    worker.work()
+    row = reload(execution)
+    assert row.status == Status.QUEUED
+    assert row.due_at > row.queued_at
+
+
+def test_run_is_given_up_after_three_attempts(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(*(SandboxGone("it broke") for _ in range(3)))
+    for _ in range(3):
+        worker.work()
+    row = reload(execution)
+    assert (row.status, row.verdict) == (Status.FINISHED, Verdict.SYSTEM_ERROR)
+    assert row.reason == (
+        "the platform failed in 3 attempts: the sandbox is gone: it broke"
+    )
+
+
+def test_run_of_an_unknown_runtime_ends_as_system_error(
+    submit: Submit, worker: Worker
+) -> None:
+    execution = submit(runtime="none-such")
+    for _ in range(3):
+        worker.work()
+    assert reload(execution).verdict == Verdict.SYSTEM_ERROR
+
+
+def test_run_is_marked_once_its_program_runs(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(HOLD)
+    thread = beside(worker.work)
+    eventually(lambda: reload(execution).status == Status.RUNNING)
+    sandbox.run(reload(execution).key).finish(finished())
+    thread.join(10)
+    assert reload(execution).status == Status.FINISHED
+
+
+def test_wait_returns_once_the_run_is_final(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(HOLD)
+    thread = beside(worker.work)
+    eventually(lambda: execution.pk and sandbox.runs)
+    beside(lambda: sandbox.run(reload(execution).key).finish(finished()), delay_s=0.2)
+    assert services.wait(execution.pk, 20).verdict == Verdict.OK
+    thread.join(10)
+
+
+def test_wait_returns_the_row_as_it_is_when_time_is_up(execution: Execution) -> None:
+    assert services.wait(execution.pk, 0.05).status == Status.QUEUED
+
+
+def test_wait_raises_for_what_is_not_there(execution: Execution) -> None:
+    execution.delete()
+    with pytest.raises(Execution.DoesNotExist):
+        services.wait(execution.id, 1)

@@ -1,0 +1,101 @@
+"""Every change of a claimed row names its lease; who lost it changes nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from executions import outcomes
+from executions.leases import Lease
+from executions.models import Execution, Status
+from executions.sandbox.fake import finished
+from executions.tests.core.conftest import SCOPE, lease, reload
+from executions.verdicts import Verdict
+
+
+@pytest.fixture
+def mine() -> Lease:
+    return lease()
+
+
+@pytest.fixture
+def claimed(execution: Execution, mine: Lease) -> Execution:
+    found = Execution.objects.claim_next(mine, SCOPE)
+    assert found is not None
+    return found
+
+
+def test_record_finishes_the_run_and_ends_the_lease(
+    claimed: Execution, mine: Lease
+) -> None:
+    columns = outcomes.columns(finished(stdout=b"\x00out", stderr=b"\xff"))
+    assert Execution.objects.record(claimed, mine, **columns)
+    row = reload(claimed)
+    assert (row.status, row.verdict) == (Status.FINISHED, Verdict.OK)
+    assert (bytes(row.stdout), bytes(row.stderr)) == (b"\x00out", b"\xff")
+    assert (row.lease_id, row.lease_until) == (None, None)
+    assert row.recorded_at is not None
+
+
+def test_record_happens_once(claimed: Execution, mine: Lease) -> None:
+    Execution.objects.record(claimed, mine, **outcomes.columns(finished()))
+    again = outcomes.columns(finished(exit_code=1))
+    assert not Execution.objects.record(claimed, mine, **again)
+    assert reload(claimed).verdict == Verdict.OK
+
+
+def test_record_is_refused_to_an_earlier_owner(claimed: Execution, mine: Lease) -> None:
+    Execution.objects.hand_over(claimed, mine)
+    adopted = Execution.objects.adopt_next(lease("other"), SCOPE, judges=False)
+    assert adopted == claimed
+    late = outcomes.columns(finished())
+    assert not Execution.objects.record(claimed, mine, **late)
+    assert reload(claimed).status == Status.STARTING
+
+
+def test_mark_running_needs_the_lease(claimed: Execution, mine: Lease) -> None:
+    assert Execution.objects.mark_running([lease()]) == 0
+    assert Execution.objects.mark_running([mine]) == 1
+    assert reload(claimed).status == Status.RUNNING
+
+
+def test_give_back_undoes_the_claim(claimed: Execution, mine: Lease) -> None:
+    assert Execution.objects.give_back(claimed, mine)
+    row = reload(claimed)
+    assert (row.status, row.attempt, row.lease_id) == (Status.QUEUED, 0, None)
+
+
+def test_requeue_makes_another_attempt_later(claimed: Execution, mine: Lease) -> None:
+    assert Execution.objects.requeue(claimed, mine, timedelta(hours=1))
+    assert Execution.objects.claim_next(lease(), SCOPE) is None
+    Execution.objects.update(due_at=claimed.queued_at)
+    again = Execution.objects.claim_next(lease(), SCOPE)
+    assert again is not None
+    assert (again.attempt, again.key) == (2, f"{again.pk}-2")
+
+
+@pytest.mark.parametrize("change", ["give_back", "hand_over"])
+def test_nothing_changes_under_a_lost_lease(claimed: Execution, change: str) -> None:
+    before = reload(claimed)
+    assert not getattr(Execution.objects, change)(claimed, lease())
+    after = reload(claimed)
+    assert (after.status, after.lease_id) == (before.status, before.lease_id)
+
+
+def test_extend_tells_which_leases_hold_and_which_runs_to_cancel(
+    claimed: Execution, mine: Lease
+) -> None:
+    strange = lease()
+    assert Execution.objects.extend([mine, strange]) == {mine.id: False}
+    Execution.objects.request_cancel(claimed.pk)
+    assert Execution.objects.extend([mine]) == {mine.id: True}
+    assert Execution.objects.extend([]) == {}
+
+
+def test_the_database_refuses_a_verdict_without_an_end(execution: Execution) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Execution.objects.update(verdict=Verdict.OK)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Execution.objects.update(status=Status.FINISHED)
