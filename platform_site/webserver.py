@@ -555,8 +555,6 @@ class Server:
         return not response.should_close()
 
     def _respond(self, environ: Any, response: Any, output: _Output) -> None:
-        if self._stop_by is not None:
-            response.force_close()
         try:
             parts = self._application(environ, response.start_response)
         except Exception:
@@ -565,6 +563,8 @@ class Server:
             output.flush()
             response.force_close()
             return
+        if self._stop_by is not None:
+            response.force_close()
         try:
             output.may_hold = response.response_length is not None
             for part in parts:
