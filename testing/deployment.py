@@ -171,7 +171,7 @@ class Deployment:
         """Send the workers' bell through the broker, past the product."""
         with Celery(broker=self.redis.url) as sender:
             for _ in range(times):
-                sender.send_task("executions.work", ignore_result=True)
+                sender.send_task("executions.work", queue="bells", ignore_result=True)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it printed."""
