@@ -14,7 +14,7 @@ from executions.limits import LIMIT_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-CASTS = {"str", "bool", "int", "float", "list", "url", "json", "path"}
+CASTS = {"str", "bool", "int", "float", "list", "dict", "url", "json", "path"}
 
 
 def _settings() -> list[str]:
