@@ -30,6 +30,13 @@ def use(backend: Backend | None) -> Backend | None:
         return before
 
 
+def close() -> None:
+    """Let go of this process's sandboxes, so that they need not wait for it."""
+    backend = use(None)
+    if backend is not None:
+        backend.close()
+
+
 def _make() -> Backend:
     name = settings.SANDBOX_BACKEND
     # Imported here: what a backend needs may be missing where another one is used.
