@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-GOOD, BAD, FAINT = "green", "bold red", "dim"
+BAD, FAINT = "bold red", "dim"
+# A long text pushes what follows it on its own line only.
+WIDEST = 48
 
 
 Stream = TextIO | TextIOBase
@@ -51,7 +53,8 @@ def _draw(
 
 
 def _line_up(stream: Stream, rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
+    columns = zip(*rows, strict=True)
+    widths = [min(max(map(len, column)), WIDEST) for column in columns]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         stream.write("  ".join(cells).rstrip() + "\n")

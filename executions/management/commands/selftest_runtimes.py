@@ -56,7 +56,10 @@ class Command(BaseCommand):
         chosen = _chosen(keys)
         if not no_prepare and settings.SANDBOX_BACKEND == "jail":
             self._prepare(chosen)
-        results = list(self._results(chosen))
+        try:
+            results = list(self._results(chosen))
+        finally:
+            backends.close()
         if json:
             self._print_json(results)
         else:
