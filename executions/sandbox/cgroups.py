@@ -280,7 +280,7 @@ def find(name: str, configured: str = "") -> Cgroups:
     found = list(mounts(Path("/proc/self/mountinfo").read_text()))
     own = memberships(Path("/proc/self/cgroup").read_text())
     reasons = []
-    for attempt in (_find_version_2, _find_version_1):
+    for attempt in (find_version_2, find_version_1):
         try:
             return attempt(name, found, own, configured)
         except CgroupsUnusable as problem:
@@ -288,7 +288,7 @@ def find(name: str, configured: str = "") -> Cgroups:
     raise CgroupsUnusable("; ".join(reason for reason in reasons if reason))
 
 
-def _find_version_1(
+def find_version_1(
     name: str, found: list[Mount], own: dict[str, str], configured: str
 ) -> Cgroups:
     places: dict[str, set[str]] = {}
@@ -326,7 +326,7 @@ _DELEGATE: Final = (
 )
 
 
-def _find_version_2(
+def find_version_2(
     name: str, found: list[Mount], own: dict[str, str], configured: str
 ) -> Cgroups:
     mount = next((m for m in found if m.version != 1), None)

@@ -39,7 +39,16 @@ ENVIRONMENT: Final = {
 }
 HOSTNAME: Final = "sandbox"
 ROOTLESS_UID: Final = 1000
-MAX_FILES: Final = 1024
+# What stays the same for every run; the rest comes with the limits of each stage.
+_RLIMITS: Final = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_NOFILE: 1024,
+    resource.RLIMIT_RTPRIO: 0,
+    resource.RLIMIT_NICE: 0,
+    resource.RLIMIT_MEMLOCK: 64 << 20,
+    resource.RLIMIT_SIGPENDING: 4096,
+    resource.RLIMIT_MSGQUEUE: 819200,
+}
 INODES: Final = 65536
 
 _SYSTEM_FOLDERS: Final = ("usr", "bin", "sbin", "lib", "lib64", "lib32", "libx32")
@@ -411,8 +420,10 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
     linux.set_hostname(HOSTNAME)
     linux.loopback_up()
     os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES))
+    for limit, most in _RLIMITS.items():
+        hard = resource.getrlimit(limit)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (value, value))
     _drop_privileges(plan.identity)
     return JailConfinement(plan.control, plan.cgroup_version, plan.stage)
 

@@ -34,6 +34,8 @@ from executions.sandbox.base import (
 from executions.sandbox.jailpool import Config
 from executions.sandbox.session import AgentSession
 
+__all__ = ["Config", "JailBackend", "from_settings"]
+
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 5.0
 _TAKE_TIMEOUT_S: Final = 60.0

@@ -23,8 +23,7 @@ from executions.sandbox.base import (
     SourceFile,
     StageOutcome,
 )
-from executions.sandbox.forkserver import Config
-from executions.sandbox.jails import JailBackend
+from executions.sandbox.jails import Config, JailBackend
 from executions.sandbox.plain import PlainBackend
 
 PRESTARTS = [r.prestart for r in runtimes.all() if r.prestart is not None]
