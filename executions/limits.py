@@ -1,8 +1,8 @@
 """Limits of one stage (compile or run) of an execution.
 
-Every number carries its unit in its name. The same dataclass travels from the API to the
-sandbox; nothing in it is ever "no limit". Free of Django, so that the sandbox package can
-be used as a library.
+Every number carries its unit in its name. The same dataclass travels from the API to
+the sandbox; nothing in it is ever "no limit". Free of Django, so that the sandbox
+package can be used as a library.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MIB = 1024 * KIB
 class Limits:
     """What one stage may use at most; integers, all at least 1.
 
-    cpu_time_ms counts the CPU time of the whole process tree, memory_bytes the whole tree
-    with its files in scratch, output_bytes each of stdout and stderr, file_bytes one file,
-    scratch_bytes all files together, max_processes processes and threads.
+    cpu_time_ms counts the CPU time of the whole process tree, memory_bytes the whole
+    tree with its files in scratch, output_bytes each of stdout and stderr, file_bytes
+    one file, scratch_bytes all files together, max_processes processes and threads.
     """
 
     cpu_time_ms: int = 5_000
@@ -61,9 +61,9 @@ def resolve(
     """Return the effective limits for what was requested.
 
     Missing names take the default, values below `minimum` (the runtime's own need) are
-    raised to it, and a default above the maximum is lowered to it. Raises InvalidLimits,
-    naming every offending field, for unknown names, anything but a positive integer, and
-    values above the maximum.
+    raised to it, and a default above the maximum is lowered to it. Raises
+    InvalidLimits, naming every offending field, for unknown names, anything but a
+    positive integer, and values above the maximum.
     """
     floor = minimum or {}
     errors: dict[str, list[str]] = {}
@@ -82,7 +82,8 @@ def resolve(
             effective[name] = max(value, min(floor.get(name, 1), ceiling))
     for name in requested:
         if name not in LIMIT_NAMES:
-            errors[str(name)] = [f"{name} is not a limit; known: {', '.join(LIMIT_NAMES)}"]
+            known = ", ".join(LIMIT_NAMES)
+            errors[str(name)] = [f"{name} is not a limit; known: {known}"]
     if errors:
         raise InvalidLimits(errors)
     return Limits(**effective)

@@ -89,7 +89,7 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One stream, cut at output_bytes: `head`, then `dropped_bytes` lost, then `tail`."""
+    """One stream, cut at output_bytes: `head`, `dropped_bytes` lost, then `tail`."""
 
     head: bytes = b""
     tail: bytes = b""
@@ -188,7 +188,7 @@ class Session(Protocol):
         """Kill the program; Finished follows, with the output so far."""
 
     def acknowledge(self) -> None:
-        """Tell the sandbox that its outcome is stored: it may end. Closes the session."""
+        """Tell the sandbox that its outcome is stored, and close the session."""
 
     def detach(self) -> None:
         """Stop following; the program goes on and another may attach."""
