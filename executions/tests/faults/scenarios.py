@@ -39,6 +39,9 @@ SCENARIOS: dict[str, Scenario] = {}
 
 OWNED_AGAIN_SECONDS = 20.0
 GRACE_SECONDS = 15.0
+# From being marked as running to a program's first line, with two busy cores. A second
+# start would come a whole lease later.
+START_NS = 5 * 10**9
 ANY_ATTEMPTS = range(1, 4)
 
 
@@ -109,7 +112,8 @@ def _kill_and_watch(deployment: Deployment, victim: Command) -> float:
                 require(now["attempt"] == before["attempt"], "once", now)
                 if now["stdout"]:
                     began_ns = Accepted.started_ns(now["stdout"])
-                    require(began_ns < killed_ns, "once", f"{key} started again")
+                    is_first = began_ns < killed_ns + START_NS
+                    require(is_first, "once", f"{key} started again")
         return not orphans
 
     wait_until(all_owned_again, "every run owned again", timeout_s=OWNED_AGAIN_SECONDS)
