@@ -386,7 +386,8 @@ class Agent:
                 if connection.fd not in self._connections:
                     return
         except ProtocolError as error:
-            self._refuse(connection, "bad_frame", str(error))
+            code = "bad_frame" if connection.is_known else "unauthorized"
+            self._refuse(connection, code, str(error))
             return
 
     def _obey(self, connection: Connection, frame: Frame) -> None:

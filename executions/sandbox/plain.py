@@ -51,14 +51,16 @@ class NoConfinement:
 class _Sandbox:
     """One agent process with its socket and its folder."""
 
-    def __init__(self, warm: Prestart | None, bounds: Bounds, path: str) -> None:
+    def __init__(
+        self, warm: Prestart | None, bounds: Bounds, path: str, token: str | None
+    ) -> None:
         self.folder = tempfile.mkdtemp(prefix="plain-sandbox-")
         self.address = f"{self.folder}/agent.sock"
         for name in ("scratch", "temporary"):
             Path(self.folder, name).mkdir()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.address)
-        listener.listen(8)
+        listener.listen(64)
         theirs, self._lifeline = os.pipe()
         config = {
             "folder": self.folder,
@@ -67,6 +69,7 @@ class _Sandbox:
             "lifeline": theirs,
             "warm": None if warm is None else _warm_config(warm),
             "bounds": asdict(bounds),
+            "token": token,
         }
         self.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, json.dumps(config)],
@@ -111,11 +114,13 @@ class PlainBackend:
         *,
         bounds: Bounds | None = None,
         path: str = _PATH,
+        token: str | None = None,
     ) -> None:
         self.scope = f"plain-{os.getpid()}"
         self._prestarts = {prestart.key: prestart for prestart in prestarts}
         self._bounds = bounds or Bounds()
         self._path = path
+        self._token = token
         self._waiting: dict[str | None, list[_Sandbox]] = {}
         self._running: dict[str, _Sandbox] = {}
         self._fenced: set[str] = set()
@@ -130,7 +135,12 @@ class PlainBackend:
 
     def _new(self, prestart: str | None) -> _Sandbox:
         warm = self._prestarts.get(prestart) if prestart is not None else None
-        return _Sandbox(warm, self._bounds, self._path)
+        return _Sandbox(warm, self._bounds, self._path, self._token)
+
+    def new_address(self) -> str:
+        """Start an agent that is nobody's yet and return its socket's path."""
+        self.prepare()
+        return self._waiting[None][-1].address
 
     def start(self, spec: RunSpec) -> AgentSession:
         self._sweep()
@@ -140,7 +150,11 @@ class PlainBackend:
             waiting = self._waiting.get(spec.prestart)
             sandbox = waiting.pop() if waiting else self._new(spec.prestart)
             self._running[spec.key] = sandbox
-        return AgentSession.start(sandbox.connect(), spec, unenforced=UNENFORCED)
+        try:
+            sock = sandbox.connect()
+        except OSError as error:
+            raise SandboxUnavailable(f"the agent has ended: {error}") from error
+        return AgentSession.start(sock, spec, token=self._token, unenforced=UNENFORCED)
 
     def attach(self, key: str) -> AgentSession:
         with self._lock:
@@ -153,7 +167,12 @@ class PlainBackend:
             sock = sandbox.connect()
         except OSError as error:
             raise SandboxGone(key) from error
-        return AgentSession.attach(sock, key, unenforced=UNENFORCED)
+        return AgentSession.attach(sock, key, token=self._token, unenforced=UNENFORCED)
+
+    def is_running(self, key: str) -> bool:
+        """Whether the agent of a run is still there, with or without its program."""
+        sandbox = self._running.get(key)
+        return sandbox is not None and sandbox.is_alive()
 
     def kill(self, key: str) -> None:
         """Kill the agent of a run, as a fault would."""
@@ -221,4 +240,5 @@ def main(text: str) -> NoReturn:
         warm=None if config["warm"] is None else Warm(**config["warm"]),
         bounds=Bounds(**config["bounds"]),
         lifeline=config["lifeline"],
+        token=config["token"],
     )

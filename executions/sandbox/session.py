@@ -43,7 +43,6 @@ from executions.sandbox.protocol import (
 )
 
 _RECEIVE_BYTES = 256 * 1024
-_GRACE_S = 30.0
 _LONGEST_WALL_MS = 24 * 3600 * 1000
 _SEND_TIMEOUT_S = 30.0
 _MAX_STDIN_WAITING_BYTES = 16 * 1024 * 1024
@@ -87,6 +86,9 @@ class AgentSession:
     into the outcome.
     """
 
+    patience_s = 30.0
+    """How long the agent may be silent, beyond the wall time of its stage."""
+
     def __init__(
         self,
         sock: socket.socket,
@@ -107,7 +109,6 @@ class AgentSession:
         self._is_stdin_ending = False
         # The longest output that the agent may send for one stream.
         self._max_output = _max_output(spec)
-        sock.settimeout(_GRACE_S)
 
     # --- how one begins --------------------------------------------------------------
 
@@ -159,14 +160,15 @@ class AgentSession:
     def events(self) -> Iterator[Event]:
         """See base.Session. An agent that breaks the protocol is a SandboxError."""
         decoder = Decoder(FROM_AGENT)
-        give_up_at = time.monotonic() + _GRACE_S
+        give_up_at = time.monotonic() + self.patience_s
         while not self._is_finished:
             data = self._receive(give_up_at)
             try:
                 for frame in decoder.feed(data):
                     if frame.kind == "stage":
                         wall_ms = min(frame.header["wall_time_ms"], _LONGEST_WALL_MS)
-                        give_up_at = time.monotonic() + wall_ms / 1000 + _GRACE_S
+                        wall_s = wall_ms / 1000
+                        give_up_at = time.monotonic() + wall_s + self.patience_s
                     event = self._event(frame)
                     if event is not None:
                         yield event
@@ -319,9 +321,13 @@ class AgentSession:
             self._send_locked(data)
 
     def _send_locked(self, data: bytes | bytearray) -> None:
-        # A connection that broke is the reader's to notice.
-        with contextlib.suppress(OSError):
+        try:
             self._sock.sendall(data)
+        except OSError:
+            # Half a frame may be out, so nothing may follow it. The agent hangs up
+            # then, if it is still there, and the reader notices.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
 
 
 def _hello(token: str | None) -> bytes:
