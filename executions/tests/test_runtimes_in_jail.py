@@ -15,7 +15,6 @@ from executions.limits import Limits
 from executions.runtimes import build, prepare, probe, selftest
 from executions.runtimes.base import Runtime
 from executions.runtimes.selftest import Allowed
-from executions.sandbox import forkserver
 from executions.sandbox.base import (
     Backend,
     Case,
@@ -25,6 +24,7 @@ from executions.sandbox.base import (
     SourceFile,
     StageOutcome,
 )
+from executions.sandbox.jailpool import Config
 from executions.sandbox.jails import JailBackend
 
 pytestmark = pytest.mark.jail
@@ -45,9 +45,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     base = Path(settings.SANDBOX_PREPARED_DIR)
     for runtime in prepare.needed(base):
         prepare.prepare(runtime, base)
-    config = forkserver.Config(
-        read_only=(*runtimes.paths(), f"{base}:{runtimes.PREPARED}")
-    )
+    config = Config(read_only=(*runtimes.paths(), f"{base}:{runtimes.PREPARED}"))
     prestarts = [r.prestart for r in runtimes.all() if r.prestart is not None]
     made = JailBackend(tmp_path_factory.mktemp("state"), config, prestarts)
     yield made
