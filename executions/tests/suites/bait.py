@@ -93,7 +93,7 @@ class Bait:
 
 @contextlib.contextmanager
 def laid_out(extra_folders: tuple[str, ...] = ()) -> Iterator[Bait]:
-    bait = Bait(nonce=secrets.token_hex(6))
+    bait = Bait(nonce=secrets.token_hex(4))
     bait.names["nonce"] = bait.nonce
     with contextlib.ExitStack() as stack:
         stack.callback(_clear_folders, bait)

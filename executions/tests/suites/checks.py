@@ -126,7 +126,7 @@ def mounts_harmless(seen: Observed) -> str | None:
         options = set(flags.split(","))
         if "nosuid" not in options:
             return f"{point} lacks nosuid: {flags}"
-        if "nodev" not in options and not point.startswith("/dev"):
+        if "nodev" not in options and not point.startswith(("/dev/", "/proc/")):
             return f"{point} lacks nodev: {flags}"
         if "ro" not in options and not point.startswith(private):
             # A read-only file system may still be writable at its mount: /dev nodes.

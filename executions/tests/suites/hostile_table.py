@@ -199,6 +199,13 @@ PRIVILEGES = (
         exit_code=5,
         has=("DONE",),
     ),
+    hostile(
+        "S12-kill-by-io",
+        "s12_kill_by_io.c",
+        "runtime_error",
+        exit_code=8,
+        has=("DONE",),
+    ),
     probe("S12-reach-agent", "s12_reach_agent.py"),
 )
 
@@ -420,6 +427,7 @@ OUTPUT = (
         "output_limit",
         checks=(checks.kept_at_most(MIB),),
     ),
+    hostile("S20-single-bytes", "s20_single_bytes.c", stdout=b"b" * 800_000),
     probe("S20-truncate-stdout", "s20_truncate_stdout.py", has=("kept",)),
     hostile(
         "S20-cut-letters",
@@ -551,6 +559,8 @@ COMPILING = (
         has=("denied",),
         lacks=("DATABASE", "SECRET"),
     ),
+    probe("S27-kill-everyone", "s27_kill_everyone.nim"),
+    refused_source("S27-plant-links", "s27_plant_links.nim"),
     probe(
         "S27-annotation-processor",
         "s27_processor_java.java",
@@ -568,6 +578,13 @@ NEIGHBOURS = (
     probe("S29-hold", "s29_hold.py", args=NONCE),
     probe("S29-look", "s29_look.py", args=NONCE, beside="S29-hold"),
     probe("S30-shared-locks", "s30_shared_locks.py"),
+    hostile(
+        "S30-socket-buffers",
+        "s30_socket_buffers.c",
+        "ok",
+        "memory_limit",
+        args=("40", "480"),
+    ),
     probe(
         "S32-arguments",
         "s32_arguments.py",

@@ -72,7 +72,7 @@ class Server:
         """Return each runtime's key, and whether it is available."""
         answer = self.call("GET", "/api/v1/runtimes")
         rows = answer["results"] if isinstance(answer, dict) else answer
-        return {row["key"]: bool(row["available"]) for row in rows}
+        return {row["key"]: bool(row["is_available"]) for row in rows}
 
 
 def submission(program: Program, bait: Mapping[str, str]) -> dict[str, Any]:

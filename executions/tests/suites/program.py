@@ -113,7 +113,9 @@ class Program:
         return [Template(arg).safe_substitute(bait) for arg in self.args]
 
     def given_env(self, bait: Mapping[str, str]) -> dict[str, str]:
-        return {k: Template(v).safe_substitute(bait) for k, v in self.env.items()}
+        # Whatever the program starts by exec can be told by this name on the host.
+        env = {**self.env, "SUITE_ASKED_BY": "${nonce}"}
+        return {k: Template(v).safe_substitute(bait) for k, v in env.items()}
 
 
 def _read(suite: str, name: str) -> bytes:

@@ -81,17 +81,21 @@ class Suite:
         self, program: Program, peer: Program, names: Mapping[str, str]
     ) -> list[Report]:
         with ThreadPoolExecutor(max_workers=1) as pool:
-            other: Future[Report] = pool.submit(self._one, peer, names)
+            other: Future[Report] = pool.submit(self._one, peer, names, alone=False)
             time.sleep(PEER_HEAD_START_S)
-            report = self._one(program, names)
-            return [other.result(), report]
+            report = self._one(program, names, alone=False)
+            peer_report = other.result()
+        report.faults += _survivors(names)
+        return [peer_report, report]
 
     def _names(self) -> dict[str, str]:
         with self._lock:
             self._nonces += 1
             return self._bait.names | {"nonce": f"{self._bait.nonce}{self._nonces:04x}"}
 
-    def _one(self, program: Program, names: Mapping[str, str]) -> Report:
+    def _one(
+        self, program: Program, names: Mapping[str, str], *, alone: bool = True
+    ) -> Report:
         report = Report(program)
         begun = time.monotonic()
         with ThreadPoolExecutor(max_workers=program.copies) as pool:
@@ -102,9 +106,8 @@ class Suite:
             for run in runs:
                 self._add(report, run)
         # At this moment the verdict is stored: nothing of the run may be alive.
-        report.faults += [
-            f"survivor: {line}" for line in host_scan.processes_naming(names["nonce"])
-        ]
+        if alone:
+            report.faults += _survivors(names)
         report.seconds = time.monotonic() - begun
         self._told(report)
         return report
@@ -117,6 +120,10 @@ class Suite:
             return
         report.seen.append(seen)
         report.faults += judge(report.program, seen, self._bait.secrets)
+
+
+def _survivors(names: Mapping[str, str]) -> list[str]:
+    return [f"survivor: {p}" for p in host_scan.processes_naming(names["nonce"])]
 
 
 def grouped(programs: Sequence[Program]) -> list[list[Program]]:

@@ -50,7 +50,6 @@ attempt("move_pages of 1", syscall, number(279, 239), 1, 0, 0, 0, 0, 0)
 attempt("migrate_pages of 1", syscall, number(256, 238), 1, 64, buffer, buffer)
 attempt("memfd_secret", syscall, 447, 0)
 attempt("seccomp listener", syscall, number(317, 277), 1, 8, buffer)
-attempt("personality", syscall, number(135, 92), 0x0040000)
 attempt("personality 32 bit", syscall, number(135, 92), 0x0008)
 for beyond in (480, 500, 511, 600, 1000, 4000):
     attempt(f"call {beyond}", syscall, beyond, 0, 0, 0)

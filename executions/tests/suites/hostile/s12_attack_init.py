@@ -9,6 +9,13 @@ import sys
 from probe import attempt, done, libc, number, syscall
 
 host_pid = int(sys.argv[1])
+
+
+def write(path):
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"1")
+
+
 victims = [1, host_pid, os.getppid() or 1]
 buffer = ctypes.create_string_buffer(4096)
 lowest = ctypes.create_string_buffer(struct.pack("2Q", 0, 0))
@@ -18,7 +25,6 @@ for pid in victims:
     for mode, what in ((16, "attach"), (0x4206, "seize")):
         attempt(f"ptrace {what} {pid}", syscall, number(101, 117), mode, pid, 0, 0)
     attempt(f"process_vm_readv {pid}", syscall, number(310, 270), pid, buffer, 1, buffer, 1, 0)
-    attempt(f"prlimit get {pid}", syscall, number(302, 261), pid, resource.RLIMIT_NOFILE, 0, buffer)
     attempt(f"prlimit set {pid}", syscall, number(302, 261), pid, resource.RLIMIT_NOFILE, lowest, 0)
     attempt(f"prlimit cpu {pid}", syscall, number(302, 261), pid, resource.RLIMIT_CPU, lowest, 0)
     attempt(f"setpriority {pid}", syscall, number(141, 140), 0, pid, 19)
@@ -33,7 +39,18 @@ for pid in victims:
     for path in ("mem", "maps", "environ", "fd", "fdinfo", "stack", "io"):
         attempt(f"/proc/{pid}/{path}", os.open, f"/proc/{pid}/{path}", os.O_RDONLY)
     for path in ("oom_score_adj", "comm", "clear_refs", "timerslack_ns", "coredump_filter", "autogroup", "attr/current"):
-        attempt(f"write /proc/{pid}/{path}", os.open, f"/proc/{pid}/{path}", os.O_WRONLY)
+        attempt(f"write /proc/{pid}/{path}", write, f"/proc/{pid}/{path}")
+    # A descriptor of /proc/<pid> serves as a pidfd, also where pidfd_open is refused.
+    try:
+        handle = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        print("denied", error)
+        continue
+    for sign in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGCHLD, signal.SIGRTMAX):
+        try:
+            syscall(424, handle, sign, 0, 0)
+        except OSError as error:
+            print("denied", error)
 attempt("setpriority of the user", syscall, number(141, 140), 2, os.getuid(), 19)
 attempt("setpriority of group 1", syscall, number(141, 140), 1, 1, 19)
 attempt("ioprio of the user", syscall, number(251, 30), 3, os.getuid(), (3 << 13))

@@ -14,5 +14,5 @@ for _ in range(20):
                     os.kill(int(name), sign)
                 except OSError:
                     pass
-print("DONE")
+print("DONE", flush=True)
 os._exit(5)

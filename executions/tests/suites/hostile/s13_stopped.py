@@ -2,9 +2,11 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(15, sys.argv[1].encode(), 0, 0, 0)
 for _ in range(3):
     pid = os.fork()
     if pid == 0:

@@ -29,11 +29,13 @@ int main(int argc, char **argv)
         mlock(block, bytes);
         memset(block, 1, bytes);
     } else if (strcmp(kind, "memfd") == 0) {
-        int fd = memfd_create("m", 0);
         char *part = calloc(1, step);
-        for (size_t done = 0; done < bytes; done += step)
+        for (size_t done = 0, fd = 0; done < bytes; done += step) {
+            if (done % (16 * step) == 0) /* each below the limit of one file */
+                fd = memfd_create("m", 0);
             if (write(fd, part, step) < 0)
                 return perror("write"), 1;
+        }
     } else if (strcmp(kind, "sysv") == 0) {
         for (int i = 0; i < 40; i++) {
             int id = shmget(IPC_PRIVATE, 16 << 20, IPC_CREAT | 0600);

@@ -5,10 +5,11 @@
 #include <unistd.h>
 static void *fill(void *unused)
 {
-    char stack[15 << 20];
-    memset(stack, 1, sizeof stack);
+    volatile char stack[15 << 20];
+    for (unsigned i = 0; i < sizeof stack; i += 1024)
+        stack[i] = 1;
     sleep(5);
-    return stack[5] ? unused : 0;
+    return stack[1024] ? unused : 0;
 }
 int main(void)
 {

@@ -33,7 +33,8 @@ attempt("abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract)
 for name in ("/run/dbus/system_bus_socket", "/run/systemd/private", "/run/docker.sock", "/var/run/nscd/socket", "/dev/log", "/tmp/.X11-unix/X0", "/var/run/postgresql/.s.PGSQL.5432", "/tmp/.s.PGSQL.5432", "/run/containerd/containerd.sock"):
     attempt(name, socket.AF_UNIX, socket.SOCK_STREAM, name)
 for line in open("/proc/net/unix").read().splitlines()[1:]:
-    print("ACHIEVED seeing a unix socket", line)
+    if len(line.split()) > 7:
+        print("ACHIEVED seeing a unix socket", line)
 for index, name in socket.if_nameindex():
     if name not in ("lo", "sit0", "tunl0", "ip6tnl0", "gre0", "erspan0", "gretap0", "ip_vti0", "ip6_vti0", "ip6gre0"):
         print("ACHIEVED interface", name)

@@ -10,7 +10,7 @@ def read(path):
         return file.read(20_000) or False
 
 
-for name in ("environ", "mem", "maps", "smaps", "pagemap", "stack", "auxv", "syscall", "io", "wchan"):
+for name in ("environ", "mem", "maps", "smaps", "pagemap", "stack", "auxv", "syscall", "io"):
     attempt(f"/proc/1/{name}", read, f"/proc/1/{name}")
 for name in ("fd", "map_files", "fdinfo"):
     attempt(f"/proc/1/{name}", lambda n=name: os.listdir(f"/proc/1/{n}") or False)
@@ -19,7 +19,7 @@ for name in ("cwd", "root", "exe"):
 for name in (
     "kcore", "kmsg", "kallsyms", "keys", "key-users", "timer_list", "sched_debug", "latency_stats",
     "config.gz", "vmallocinfo", "slabinfo", "sysrq-trigger", "acpi/wakeup", "scsi/scsi", "interrupts",
-    "kpageflags", "kpagecount", "kpagecgroup", "pagetypeinfo", "iomem", "ioports", "modules", "locks",
+    "kpageflags", "kpagecount", "kpagecgroup", "pagetypeinfo", "modules", "locks",
 ):
     content = None
     try:
@@ -35,8 +35,12 @@ mounts = read("/proc/self/mountinfo").decode()
 # The root of a bind mount (4th field) tells where on the host it comes from.
 for line in mounts.splitlines():
     root, point = line.split()[3:5]
-    if any(text in line for text in ("/home/", "/root/", "/work/", "sandbox-state", "overlay")):
+    # Parts of its own scratch and of /usr are what it may know.
+    if root.count("/") > 1 and not root.startswith(("/usr/", "/etc/", "/var/lib/", "/opt/")):
         print("ACHIEVED seeing a host path:", root, point)
+command = read("/proc/1/cmdline") or b""
+if b"/work" in command or b"/home/" in command or b"/srv/" in command or b"/opt/" in command:
+    print("ACHIEVED seeing where the platform lives:", command)
 others = [int(n) for n in os.listdir("/proc") if n.isdigit()]
 if len(others) > 8:
     print("ACHIEVED seeing processes", others)

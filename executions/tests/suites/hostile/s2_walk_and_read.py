@@ -15,7 +15,7 @@ for folder, names, files in os.walk("/"):
         path = os.path.join(folder, name)
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                content = file.read(20_000)
+                content = file.read(20_000) or b""
         except OSError:
             continue
         read += 1

@@ -27,7 +27,6 @@ calls = {
     "lookup_dcookie": (number(212, 18), 1, buffer, 255),
     "fanotify_init": (number(300, 262), 0, 0),
     "name_to_handle_at": (number(303, 264), -100, path, ctypes.create_string_buffer(struct.pack("Ii", 128, 0).ljust(160, b"\0")), ctypes.create_string_buffer(8), 0),
-    "mbind": (number(237, 235), 0, 0, 0, 0, 0, 0),
     "kcmp": (number(312, 272), 1, 1, 0, 0, 0),
     "landlock on another": (446, -1, 0),
 }
