@@ -43,7 +43,10 @@ def unheard() -> int | None:
         with current_app.pool.acquire(block=True, timeout=PAUSE_S) as broker:
             declared = broker.default_channel.queue_declare(queue, passive=True)
             return int(declared.message_count)
-    except (OperationalError, ChannelError, OSError):
+    except ChannelError:
+        # On Redis an empty queue does not exist.
+        return 0
+    except (OperationalError, OSError):
         return None
 
 
@@ -52,3 +55,9 @@ def wake() -> None:
     from platform_site import transports  # noqa: PLC0415 - only with queues in memory
 
     transports.stirred.stir()
+
+
+def forget_failure() -> None:
+    """Try again at once, although the broker did not answer a moment ago."""
+    global _silent_until  # noqa: PLW0603
+    _silent_until = 0.0

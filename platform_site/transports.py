@@ -45,7 +45,7 @@ class DroppedMessages:
 dropped = DroppedMessages()
 
 
-def flaw(message: Any, known_tasks: frozenset[str]) -> str | None:
+def flaw(message: Any, known_tasks: tuple[str, ...]) -> str | None:
     """Return why a decoded message is no bell, or None."""
     if not isinstance(message, dict):
         return "not an object"
@@ -79,7 +79,7 @@ class RedisTransport(redis.Transport):  # type: ignore[misc]
 
     Channel = RedisChannel
     driver_type = "bells"
-    known_tasks = frozenset({"executions.work"})
+    known_tasks = ("executions.work",)
 
     def _deliver(self, message: Any, queue: str) -> None:
         why = flaw(message, self.known_tasks)

@@ -1,0 +1,112 @@
+"""A bell that cannot be rung is no error, and costs the submit little."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executions import bells, services
+from executions.models import Execution, Status
+from executions.scheduler import FORGOTTEN_S, Scheduler
+from executions.tests.core.conftest import Submit, reload
+from platform_site.celery import app
+from testing.servers import Redis
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    """Every test begins with an empty queue and no memory of a broken broker."""
+    bells.forget_failure()
+    with app.connection_for_write() as broker:
+        broker.default_channel.queue_purge(app.conf.task_default_queue)
+    yield
+    bells.forget_failure()
+
+
+def test_ring_leaves_one_message(db: None) -> None:
+    assert bells.ring()
+    assert bells.unheard() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_submit_rings(submit: Submit) -> None:
+    submit()
+    assert bells.unheard() == 1
+
+
+def test_a_submit_without_a_broker_succeeds(
+    submit: Submit, django_capture_on_commit_callbacks: Any, elsewhere: None
+) -> None:
+    began = time.monotonic()
+    with django_capture_on_commit_callbacks(execute=True):
+        rows = [submit() for _ in range(50)]
+    assert {reload(row).status for row in rows} == {Status.QUEUED}
+    # Not a time-out for each.
+    assert time.monotonic() - began < 10
+    assert bells.unheard() is None
+
+
+@pytest.fixture
+def elsewhere() -> Any:
+    """The broker is a port where nobody listens."""
+    before = app.conf.broker_url
+    app.conf.broker_url = app.conf.broker_write_url = "redis://127.0.0.1:1/0"
+    _reset_pools()
+    yield
+    app.conf.broker_url = app.conf.broker_write_url = before
+    _reset_pools()
+
+
+def _reset_pools() -> None:
+    from kombu import pools  # noqa: PLC0415
+
+    app._pool = None
+    app.amqp._producer_pool = None
+    pools.reset()
+
+
+def test_the_scheduler_rings_for_what_nobody_claims(execution: Execution) -> None:
+    scheduler = Scheduler()
+    assert scheduler.ring_for_forgotten(0.0) == 0
+    assert scheduler.ring_for_forgotten(FORGOTTEN_S - 0.1) == 0
+    assert scheduler.ring_for_forgotten(FORGOTTEN_S) == 1
+    # That bell was not heard yet: another one is no help.
+    assert scheduler.ring_for_forgotten(3 * FORGOTTEN_S) == 0
+
+
+def test_the_scheduler_is_quiet_while_rows_are_claimed(submit: Submit) -> None:
+    scheduler = Scheduler()
+    for row in [submit() for _ in range(5)]:
+        assert scheduler.ring_for_forgotten(row.queued_at.timestamp()) == 0
+        services.cancel(row)
+    assert scheduler.ring_for_forgotten(10**10) == 0
+
+
+def test_the_scheduler_rings_for_each_row_that_is_due(submit: Submit) -> None:
+    for _ in range(3):
+        submit()
+    scheduler = Scheduler()
+    scheduler.ring_for_forgotten(0.0)
+    assert scheduler.ring_for_forgotten(FORGOTTEN_S) == 3
+
+
+def test_a_broker_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    before = app.conf.broker_url
+    with Redis(tmp_path / "redis") as server:
+        app.conf.broker_url = app.conf.broker_write_url = server.url
+        _reset_pools()
+        try:
+            assert bells.ring()
+            server.kill()
+            assert not bells.ring()
+            server.start()
+            time.sleep(bells.PAUSE_S + 0.1)
+            assert bells.ring()
+            assert bells.unheard() == 1
+        finally:
+            app.conf.broker_url = app.conf.broker_write_url = before
+            _reset_pools()
