@@ -218,12 +218,13 @@ class Cgroups:
     def __init__(
         self,
         version: int,
-        name: str,
+        paths: Sequence[str],
         hierarchies: list[Hierarchy],
         former_home: int | None = None,
     ) -> None:
         self.version = version
-        self._name = name
+        # Of use only as long as the process sees the host's file system.
+        self.paths = tuple(paths)
         # cgroup.procs of where this process was before it moved into our directory.
         self._former_home = former_home
         self.hierarchies = hierarchies
@@ -258,9 +259,9 @@ class Cgroups:
             with contextlib.suppress(OSError):
                 os.write(self._former_home, b"0")
             self.remove(_HOME)
-        for hierarchy in self.hierarchies:
+        for path, hierarchy in zip(self.paths, self.hierarchies, strict=True):
             with contextlib.suppress(OSError):
-                os.rmdir(f"../{self._name}", dir_fd=hierarchy.fd)
+                os.rmdir(f"../{Path(path).name}", dir_fd=hierarchy.fd)
 
 
 def _exists(fd: int, name: str) -> bool:
@@ -306,15 +307,17 @@ def find_version_1(
         for path in made:
             os.makedirs(path, exist_ok=True)
     except OSError as error:
+        for path in made:
+            remove_tree(path)
         raise CgroupsUnusable(
-            f"cgroups of version 1 can be made by root only ({error.strerror}: "
-            f"{error.filename}): run as root, or boot with cgroup version 2"
+            "this machine has cgroup version 1, which is for root only "
+            f"({error.strerror}: {error.filename}): run as root, or boot with version 2"
         ) from error
     hierarchies = [
         Hierarchy(_open_directory(path), frozenset(controllers))
         for path, controllers in zip(made, places.values(), strict=True)
     ]
-    return Cgroups(1, name, hierarchies)
+    return Cgroups(1, made, hierarchies)
 
 
 _NO_VERSION_1: Final = "cgroup version 1 lacks the memory, pids or cpuacct controller"
@@ -338,8 +341,8 @@ def find_version_2(
     except OSError as error:
         raise CgroupsUnusable(f"{parent} is no cgroup ({error.strerror})") from error
     if missing := _NEEDED - available:
-        if not available and any(m.version == 1 for m in found):
-            raise CgroupsUnusable("")  # hybrid: the controllers are on version 1
+        if any(missing & m.options for m in found if m.version == 1):
+            raise CgroupsUnusable("")  # hybrid: these controllers are on version 1
         raise CgroupsUnusable(
             f"cgroup version 2 is mounted, but the {' and '.join(sorted(missing))} "
             f"controller is not delegated to this user: {_DELEGATE}"
@@ -358,7 +361,7 @@ def find_version_2(
         ) from error
     controllers = _NEEDED | {"cpu"} if has_weights else _NEEDED
     hierarchy = Hierarchy(_open_directory(path), controllers)
-    return Cgroups(2, name, [hierarchy], former_home)
+    return Cgroups(2, [path], [hierarchy], former_home)
 
 
 def _enable_weights(parent: str, path: str) -> bool:
@@ -432,18 +435,6 @@ def _move_processes(source: str, target: str) -> None:
                 Path(target, "cgroup.procs").write_text(process)
 
 
-def remove_left_overs(name: str) -> None:
-    """Remove the cgroups that a killed server called `name` made, wherever."""
-    for mount in mounts(Path("/proc/self/mountinfo").read_text()):
-        own = memberships(Path("/proc/self/cgroup").read_text())
-        names = sorted(mount.options & own.keys()) if mount.version == 1 else [""]
-        for parent in {
-            mount.point,
-            *(_below(mount, own[n]) for n in names if n in own),
-        }:
-            remove_tree(f"{parent.rstrip('/')}/{name}")
-
-
 def remove_tree(path: str, *, timeout_s: float = 5.0) -> bool:
     """Kill what still runs in a cgroup and remove it with its children.
 
@@ -451,7 +442,7 @@ def remove_tree(path: str, *, timeout_s: float = 5.0) -> bool:
     """
     deadline = time.monotonic() + timeout_s
     top = Path(path)
-    while top.exists():
+    while top.is_dir():
         for folder in (*sorted(p for p in top.iterdir() if p.is_dir()), top):
             with contextlib.suppress(FileNotFoundError):
                 _kill_members(folder)
@@ -459,7 +450,7 @@ def remove_tree(path: str, *, timeout_s: float = 5.0) -> bool:
                 folder.rmdir()
         if time.monotonic() > deadline:
             return False
-        if top.exists():
+        if top.is_dir():
             time.sleep(0.01)
     return True
 

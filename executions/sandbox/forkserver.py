@@ -9,6 +9,7 @@ message; what it hands out is the path of a jail's own socket, where the agent l
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import hashlib
@@ -21,7 +22,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,10 +33,12 @@ from executions.sandbox.jailpool import Config, Jail, JailPool
 SOCKET_NAME: Final = "server"
 LOCK_NAME: Final = "lock"
 LOG_NAME: Final = "log"
+CGROUPS_NAME: Final = "cgroups"
 MESSAGE_BYTES: Final = 1 << 16
 # Then rlimits count only each process's CPU time; those on processes hold.
 UNENFORCED_WITHOUT_CGROUPS: Final = ("cpu_time_ms", "memory_bytes")
 _REMEMBERED_KEYS: Final = 10_000
+_END_TIMEOUT_S: Final = 15.0
 _OVERDUE_S: Final = 120.0
 _LOOK_AROUND_S: Final = 60.0
 
@@ -342,20 +345,22 @@ class Server:
 class Folder:
     """The server's own folder in the state folder, by descriptors only.
 
-    Paths of the host mean nothing any more once build_root() was called.
+    Paths of the host mean nothing any more once build_root() was called. The lock says
+    that the server is alive; it is the last file to go.
     """
 
     def __init__(self, state: Path, name: str) -> None:
         self.name = name
-        self.path = state / name
-        self.path.mkdir(mode=0o700, exist_ok=True)
         self._state_fd = _open_folder(state)
-        self._fd = _open_folder(self.path)
-        self._lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for entry in os.listdir(self._fd):
-            if entry not in (LOCK_NAME, LOG_NAME):
-                os.unlink(entry, dir_fd=self._fd)
+        self._lock = _lock_alone(state / name)
+        self._fd = _open_folder(state / name)
+        clear_left_overs(state / name)
+
+    def note_cgroups(self, paths: Iterable[str]) -> None:
+        """Remember where the cgroups are, should this server be killed."""
+        note = os.open(CGROUPS_NAME, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=self._fd)
+        os.write(note, "\n".join(paths).encode())
+        os.close(note)
 
     def listen(self, name: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, kind)
@@ -369,7 +374,7 @@ class Folder:
             os.unlink(name, dir_fd=self._fd)
 
     def remove(self) -> None:
-        for entry in os.listdir(self._fd):
+        for entry in sorted(os.listdir(self._fd), key=LOCK_NAME.__eq__):
             self.forget(entry)
         with contextlib.suppress(OSError):
             os.rmdir(self.name, dir_fd=self._state_fd)
@@ -379,29 +384,59 @@ def _open_folder(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def _lock_alone(folder: Path) -> int:
+    """Make the folder and take its lock, waiting for a server that is just ending."""
+    deadline = time.monotonic() + _END_TIMEOUT_S
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            path = folder / LOCK_NAME
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+            except OSError:
+                pass
+            os.close(handle)
+        if time.monotonic() > deadline:
+            raise TimeoutError(errno.ETIMEDOUT, "another server holds its lock")
+        time.sleep(0.02)
+
+
 def cgroup_name(state: Path, server: str) -> str:
     """Name a server's cgroup so that a later one can tell whose it was."""
     owner = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:8]
     return f"{cgroups.PREFIX}{owner}.{server}"
 
 
-def clear_left_overs(state: Path, own: str) -> None:
-    """Remove what killed servers of this state folder left: cgroups and folders."""
+def clear_dead_servers(state: Path) -> None:
+    """Remove what killed servers of this state folder left."""
     for folder in state.iterdir():
-        lock = folder / LOCK_NAME
-        if folder.name == own or not lock.is_file():
+        if not (folder / LOCK_NAME).is_file():
             continue
-        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue  # it is alive
+            pass  # it is alive
         else:
-            cgroups.remove_left_overs(cgroup_name(state, folder.name))
+            clear_left_overs(folder)
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)
-    cgroups.remove_left_overs(cgroup_name(state, own))
+
+
+def clear_left_overs(folder: Path) -> None:
+    """Remove a dead server's cgroups, with who is still in them, and its sockets."""
+    note = folder / CGROUPS_NAME
+    if note.is_file():
+        for path in note.read_text().splitlines():
+            if Path(path).name.startswith(cgroups.PREFIX):
+                cgroups.remove_tree(path)
+    for entry in folder.iterdir():
+        if entry.name not in (LOCK_NAME, LOG_NAME):
+            entry.unlink()
 
 
 def _claim_uids(config: Config) -> int:
@@ -426,10 +461,11 @@ def _claim_uids(config: Config) -> int:
 
 def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.socket]:
     folder = Folder(state, name)
-    clear_left_overs(state, name)
+    clear_dead_servers(state)
     groups = None
     try:
         groups = cgroups.find(cgroup_name(state, name), config.cgroup)
+        folder.note_cgroups(groups.paths)
     except cgroups.CgroupsUnusable:
         if not config.allow_unenforced:
             folder.remove()
@@ -458,8 +494,12 @@ def main() -> None:
     report = os.dup(1)
     try:
         server, listener = _prepare(config, state, request["name"])
-    except (OSError, cgroups.CgroupsUnusable) as error:
-        _report(report, {"problem": str(error)})
+    except cgroups.CgroupsUnusable as error:
+        _report(report, {"problem": f"limits cannot be enforced: {error}"})
+        os._exit(1)
+    except OSError as error:
+        problem = jail.explain(error, rootless=os.geteuid() != 0)
+        _report(report, {"problem": f"no jail can be made: {problem}"})
         os._exit(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -104,6 +105,31 @@ _NAMESPACES: Final = (
 # What a jail says on the control socket, besides asking for a stage by its number.
 READY: Final = b"+"
 FAILED: Final = b"!"
+
+
+def explain(error: OSError, *, rootless: bool) -> str:
+    """Say in plain words why no jail can be made, and what would help."""
+    what = str(error.filename or "")
+    denied = error.errno in (errno.EPERM, errno.EACCES)
+    if error.errno == errno.ENOSYS:
+        return f"this kernel or machine is not supported ({what}: {error.strerror})"
+    if error.errno == errno.ENOSPC and what == "unshare":
+        return "user namespaces are used up or off: raise user.max_user_namespaces"
+    if denied and what == "mount /proc" and rootless:
+        return "a container around us hides parts of /proc: run it with them unmasked"
+    if denied and rootless:
+        return (
+            f"user namespaces are not allowed to this user ({what}): allow them "
+            "(kernel.unprivileged_userns_clone=1, on Ubuntu "
+            "kernel.apparmor_restrict_unprivileged_userns=0, in a container another "
+            "seccomp and AppArmor profile), or run as root"
+        )
+    if denied:
+        return (
+            f"root lacks the right to make namespaces ({what}): in a container, add "
+            "CAP_SYS_ADMIN and lift its seccomp and AppArmor profiles"
+        )
+    return f"{what}: {error.strerror}" if what else str(error)
 
 
 class Identity(NamedTuple):
@@ -383,11 +409,17 @@ def start(plan: Plan) -> tuple[int, int]:
         return pid, pidfd
     try:
         _be_jail(plan, outer)
+    except OSError as error:
+        _report(plan, explain(error, rootless=plan.identity.rootless))
     except BaseException as error:  # noqa: BLE001 - nothing may leave the child
-        with contextlib.suppress(OSError):
-            plan.control.send(FAILED + repr(error).encode()[:900])
+        _report(plan, repr(error))
     finally:
         os._exit(70)
+
+
+def _report(plan: Plan, problem: str) -> None:
+    with contextlib.suppress(OSError):
+        plan.control.send(FAILED + problem.encode()[:900])
 
 
 def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:

@@ -218,7 +218,7 @@ class JailPool:
             self._start(made)
         except OSError as error:
             self._clean_up(made)
-            self._fail(f"a jail could not be made: {error}")
+            self._fail(jail.explain(error, rootless=self._uid_base is None))
             return False
         self._jails[made.name] = made
         self._warm.append(made)
@@ -290,6 +290,7 @@ class JailPool:
             os.close(fd)
 
     def _fail(self, problem: str) -> None:
+        problem = f"no jail can be made: {problem}"
         self._delay_refill(_REFILL_BACKOFF_S)
         print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the server's log
         self._loop.jail_has_failed(problem)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -37,6 +38,7 @@ from executions.sandbox.session import AgentSession
 __all__ = ["Config", "JailBackend", "from_settings"]
 
 _START_TIMEOUT_S: Final = 20.0
+_FIRST_JAIL_TIMEOUT_S: Final = 5.0
 _ANSWER_TIMEOUT_S: Final = 5.0
 _TAKE_TIMEOUT_S: Final = 60.0
 _LONGEST_SOCKET_PATH: Final = 100
@@ -132,11 +134,19 @@ class JailBackend:
         return AgentSession.attach(agent, key, unenforced=answer["unenforced"])
 
     def problems(self) -> list[str]:
+        deadline = time.monotonic() + _FIRST_JAIL_TIMEOUT_S
         try:
-            status = self.status()
+            while True:
+                status = self.status()
+                if status["problem"]:
+                    return [status["problem"]]
+                if any(status["warm"].values()) or status["running"]:
+                    return []
+                if not self._config.warm or time.monotonic() > deadline:
+                    return []
+                time.sleep(0.02)
         except SandboxError as error:
             return [str(error)]
-        return [status["problem"]] if status["problem"] else []
 
     def status(self) -> dict[str, Any]:
         """Return the fork server's counts of jails, and its pid."""
@@ -179,6 +189,13 @@ class JailBackend:
                 yield entry
 
     def _ask(self, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        try:
+            return self._ask_once(request, timeout_s)
+        except _ServerEnded:
+            # With the server its jails ended, so nothing is done twice.
+            return self._ask_once(request, timeout_s)
+
+    def _ask_once(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         connection = self._connection()
         try:
             answer = connection.ask(request, timeout_s)
@@ -247,7 +264,7 @@ class JailBackend:
             )
         report = _first_word(server, json.dumps(request).encode())
         if "problem" in report:
-            raise SandboxUnavailable(f"no jails here: {report['problem']}")
+            raise SandboxUnavailable(report["problem"])
 
 
 def _first_word(server: subprocess.Popen[bytes], request: bytes) -> dict[str, Any]:
@@ -265,6 +282,10 @@ def _first_word(server: subprocess.Popen[bytes], request: bytes) -> dict[str, An
     except ValueError:
         return {"problem": "the fork server said nothing; its log may tell why"}
     return report
+
+
+class _ServerEnded(SandboxUnavailable):
+    """The fork server, and every jail with it, has ended."""
 
 
 class _Connection:
@@ -288,9 +309,9 @@ class _Connection:
         except TimeoutError as error:
             raise SandboxUnavailable("no jail became free in time") from error
         except OSError as error:
-            raise SandboxUnavailable(f"the fork server ended: {error}") from error
+            raise _ServerEnded(f"the fork server ended: {error}") from error
         if not message:
-            raise SandboxUnavailable("the fork server ended")
+            raise _ServerEnded("the fork server ended")
         self.usable = True
         answer: dict[str, Any] = json.loads(message)
         if "error" not in answer:

@@ -25,7 +25,8 @@ def groups() -> Iterator[Cgroups]:
         pytest.fail(f"these tests need cgroups: {problem}")
     yield found
     found.remove_all()
-    cgroups.remove_left_overs(name)
+    for path in found.paths:
+        assert not Path(path).exists()
 
 
 def run_inside(stage: cgroups.Stage, code: str) -> subprocess.Popen[bytes]:
@@ -159,12 +160,12 @@ def test_left_overs_of_a_killed_server_are_removed_with_their_processes(
     process.stdout.readline()
     stage.close()
 
-    cgroups.remove_left_overs(f"{cgroups.PREFIX}test.{os.getpid()}")
+    for path in groups.paths:
+        assert cgroups.remove_tree(path)
 
     assert process.wait(10) == -signal.SIGKILL
-    for hierarchy in groups.hierarchies:
-        with pytest.raises(FileNotFoundError):
-            os.stat("left", dir_fd=hierarchy.fd)
+    for path in groups.paths:
+        assert not Path(path).exists()
 
 
 def tree(root: Path, controllers: str, **subtree: str) -> cgroups.Mount:
