@@ -44,11 +44,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             row = cursor.fetchone()
         if row is None or not hmac.compare_digest(row[-1], wanted):
             return None
-        values = (
-            User._meta.get_field(name).to_python(value)
-            for name, value in zip(HOLDER_FIELDS, row, strict=False)
-        )
-        return User.from_db(self.db, HOLDER_FIELDS, tuple(values))
+        fields = _holder_fields()
+        values = [f.to_python(v) for f, v in zip(fields, row[:-1], strict=True)]
+        return User.from_db(self.db, [f.attname for f in fields], values)
 
     def issue(self, user: User, name: str, **fields: Any) -> tuple[ApiKey, str]:
         """Create a key and return it with its text, which is never stored."""
@@ -59,14 +57,20 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return key, text
 
 
-HOLDER_FIELDS = ("id", "username", "is_active", "is_staff", "is_superuser")
+HOLDER_FIELDS = frozenset(("id", "username", "is_active", "is_staff", "is_superuser"))
 _WANTED = "the digest that is looked for"
+
+
+@cache
+def _holder_fields() -> tuple[models.Field[Any, Any], ...]:
+    """Return HOLDER_FIELDS in the model's order, in which from_db wants the values."""
+    return tuple(f for f in User._meta.concrete_fields if f.attname in HOLDER_FIELDS)
 
 
 @cache
 def _holder_query(alias: str) -> tuple[str, tuple[Any, ...]]:
     """Return the SQL of ApiKeyQuerySet.holder, and its parameters with _WANTED."""
-    columns = [f"user__{name}" for name in HOLDER_FIELDS]
+    columns = [f"user__{field.attname}" for field in _holder_fields()]
     rows = ApiKey.objects.using(alias).usable().filter(digest=_WANTED)
     compiler = rows.order_by().values_list(*columns, "digest").query.get_compiler(alias)
     sql, parameters = compiler.as_sql()
