@@ -224,7 +224,7 @@ WORKER_NAME: str = env.str("WORKER_NAME", default=socket.gethostname())[:60]
 
 LEASE_LENGTH_S: float = env.float("LEASE_LENGTH_S", default=15.0)
 LEASE_RENEW_S: float = env.float("LEASE_RENEW_S", default=5.0)
-LEASE_LOOK_S: float = env.float("LEASE_LOOK_S", default=2.0)
+LEASE_LOOK_S: float = env.float("LEASE_LOOK_S", default=1.0)
 MAX_ATTEMPTS: int = env.int("MAX_ATTEMPTS", default=3)
 DEADLINE_GRACE_S: float = env.float("DEADLINE_GRACE_S", default=30.0)
 """How long after its deadline a run on a machine that stays away is given up."""
