@@ -46,14 +46,11 @@ def _joined(text: str) -> str:
 
 
 def _give_way() -> None:
-    """Let the system's own sitecustomize, if there is one, take our place."""
+    """Let the system's own sitecustomize take our place, or be missed as usual."""
     import sys
 
-    own = sys.modules.pop(__name__)
-    try:
-        import sitecustomize  # noqa: F401
-    except ImportError:
-        sys.modules[__name__] = own
+    del sys.modules[__name__]
+    import sitecustomize  # noqa: F401
 
 
 _wait()

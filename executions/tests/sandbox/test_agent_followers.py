@@ -236,7 +236,7 @@ def connect(address: str) -> socket.socket:
 
 def frames(sock: socket.socket) -> list[Frame]:
     """Return all frames until the agent hangs up."""
-    decoder, found = Decoder(FROM_AGENT), []
+    decoder, found = Decoder(FROM_AGENT), list[Frame]()
     while data := sock.recv(65536):
         found += decoder.feed(data)
     return found
