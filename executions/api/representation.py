@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from executions.limits import LIMIT_NAMES
 from executions.models import Execution
 
 Stored = bytes | memoryview
@@ -79,8 +80,8 @@ def detail(execution: Execution, *, encoding: str = TEXT) -> dict[str, Any]:
         "first_output_at": moment(execution.first_output_at),
         "cancel_requested_at": moment(execution.cancel_requested_at),
         "args": execution.args,
-        "limits": execution.limits,
-        "compile_limits": execution.compile_limits,
+        "limits": _ordered(execution.limits),
+        "compile_limits": _ordered(execution.compile_limits),
         "unenforced_limits": list(result.get("unenforced", ())),
         "encoding": encoding,
         "compile": _stage(
@@ -117,6 +118,11 @@ def moment(value: datetime | None) -> str | None:
     if value is None:
         return None
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _ordered(limits: Mapping[str, int]) -> dict[str, int]:
+    # PostgreSQL keeps the names of a JSON object in an order of its own.
+    return {name: limits[name] for name in LIMIT_NAMES if name in limits}
 
 
 def _stage(
