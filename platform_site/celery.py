@@ -68,8 +68,6 @@ app.conf.update(
         "socket_timeout": 10,
         "socket_keepalive": True,
         "health_check_interval": 5,
-        # A bell that was lost with its worker rings again much earlier: scheduler.
-        "visibility_timeout": 3600,
     },
     task_default_queue=transports.QUEUE,
     task_queues=[Queue(transports.QUEUE, Exchange(transports.QUEUE), transports.QUEUE)],
@@ -112,5 +110,6 @@ def _close(**_: Any) -> None:
 
     current = worker.current()
     current.wait(settings.GIVE_BACK_S)
+    current.pass_bells_on()
     current.close()
     current.backend.close()

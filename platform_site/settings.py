@@ -361,6 +361,11 @@ LOGGING: dict[str, Any] = {
         }
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    # Each request has its own line already (see platform_site.middleware).
-    "loggers": {"django.request": {"level": "ERROR"}},
+    "loggers": {
+        # Each request has its own line already (see platform_site.middleware).
+        "django.request": {"level": "ERROR"},
+        # Two lines for each bell would say nothing that the rows do not.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
 }
