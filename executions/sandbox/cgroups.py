@@ -20,6 +20,8 @@ from executions.sandbox.agent import Usage
 
 PREFIX: Final = "coding-platform."
 # A program may start many threads: together they weigh less than the worker and agent.
+# What sockets may hold beside everything else, where the kernel counts it apart.
+SOCKET_MEMORY_PART: Final = 0.125
 CPU_WEIGHT: Final = 50  # of a default of 100 (version 2)
 CPU_SHARES: Final = 512  # of a default of 1024 (version 1)
 
@@ -155,6 +157,10 @@ class Stage:
         for name in names:
             _write(memory, name, str(memory_bytes))
         self._memory_bytes = memory_bytes
+        # Version 1 counts what sockets hold apart, and only once it has a limit.
+        with contextlib.suppress(FileNotFoundError):
+            held = int(memory_bytes * SOCKET_MEMORY_PART)
+            _write(memory, "memory.kmem.tcp.limit_in_bytes", str(held))
 
     def open_files(self) -> StageFiles:
         """Return new descriptors for the agent; the caller closes them."""
@@ -163,7 +169,7 @@ class Stage:
             for fd in self._fds
         ]
         usage = [
-            os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd_of(controller))
+            _open_file(name, self._fd_of(controller))
             for controller, name in _USAGE_FILES[self._groups.version]
         ]
         return StageFiles(enter, usage)
@@ -181,6 +187,8 @@ _USAGE_FILES: Final = {
         ("memory", "memory.usage_in_bytes"),
         ("memory", "memory.oom_control"),
         ("pids", "pids.events"),
+        ("memory", "memory.kmem.tcp.max_usage_in_bytes"),
+        ("memory", "memory.kmem.tcp.usage_in_bytes"),
     ),
     2: (
         ("memory", "cpu.stat"),
@@ -194,11 +202,13 @@ _USAGE_FILES: Final = {
 
 def read_usage(version: int, fds: Sequence[int]) -> Usage:
     """Read what a stage has used from the descriptors of Stage.open_files."""
-    cpu, peak, now, memory_events, pids_events = (os.pread(fd, 4096, 0) for fd in fds)
+    texts = [os.pread(fd, 4096, 0) for fd in fds]
+    cpu, peak, now, memory_events, pids_events, *sockets = texts
+    socket_peak, socket_now = (int(text or 0) for text in sockets or (b"", b""))
     return Usage(
         cpu_ns=int(cpu) if version == 1 else _counter(cpu, b"usage_usec") * 1000,
-        memory_peak_bytes=int(peak),
-        memory_bytes=int(now),
+        memory_peak_bytes=int(peak) + socket_peak,
+        memory_bytes=int(now) + socket_now,
         oom_kills=_counter(memory_events, b"oom_kill"),
         processes_refused=_counter(pids_events, b"max"),
     )
@@ -264,6 +274,14 @@ class Cgroups:
                 os.rmdir(f"../{Path(path).name}", dir_fd=hierarchy.fd)
 
 
+def _open_file(name: str, directory: int) -> int:
+    """Open a file of a cgroup; one that this kernel lacks reads as empty."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _exists(fd: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=fd)
@@ -305,7 +323,7 @@ def find_version_1(
     made = [f"{place.rstrip('/')}/{name}" for place in places]
     try:
         for path in made:
-            os.makedirs(path, exist_ok=True)
+            _make_afresh(path)
     except OSError as error:
         for path in made:
             remove_tree(path)
@@ -350,7 +368,7 @@ def find_version_2(
     path = f"{parent.rstrip('/')}/{name}"
     try:
         _enable(parent, _NEEDED)
-        os.makedirs(path, exist_ok=True)
+        _make_afresh(path)
         _enable(path, _NEEDED)
         has_weights = "cpu" in available and _enable_weights(parent, path)
         former_home = _move_home(mount, f"{path}/{_HOME}")
@@ -385,6 +403,12 @@ def _move_home(mount: Mount, home: str) -> int:
     os.makedirs(home, exist_ok=True)
     Path(home, "cgroup.procs").write_text("0")
     return former
+
+
+def _make_afresh(path: str) -> None:
+    """Make a server's directory; what is there already, a dead one left."""
+    remove_tree(path)
+    os.makedirs(path, exist_ok=True)
 
 
 def _delegated_parent(mount: Mount, own: str) -> str:
