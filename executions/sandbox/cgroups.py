@@ -341,6 +341,7 @@ def find_version_1(
 _NO_VERSION_1: Final = "cgroup version 1 lacks the memory, pids or cpuacct controller"
 _NEEDED: Final = frozenset({"memory", "pids"})
 _HOME: Final = "server"
+_FORMER_HOME: Final = f"{PREFIX}main"
 _DELEGATE: Final = (
     "run under `systemd-run --user --scope -p Delegate=yes …` (or set Delegate=yes in "
     "the service's unit)"
@@ -418,6 +419,8 @@ def _delegated_parent(mount: Mount, own: str) -> str:
     others it does not expect anybody to make cgroups.
     """
     path = _below(mount, own)
+    if Path(path).name == _FORMER_HOME:
+        path = str(Path(path).parent)  # where an earlier server has moved us to
     if os.geteuid() != 0 or own == "/":
         return path
     with contextlib.suppress(OSError):
@@ -444,7 +447,7 @@ def _enable(path: str, controllers: Set[str]) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        _move_processes(path, f"{path.rstrip('/')}/{PREFIX}main")
+        _move_processes(path, f"{path.rstrip('/')}/{_FORMER_HOME}")
         control.write_text(change)
 
 
