@@ -24,6 +24,9 @@ _READ_BYTES = 64 * 1024
 _SHORTEST_POLL_S = 0.002
 _LONGEST_NEAR_POLL_S = 0.02
 _LONGEST_POLL_S = 0.5
+_LONGEST_FULL_POLL_S = 0.05
+# The kernel lets every TCP connection hold at least one segment, whatever the limit.
+_EXCESS_MEMORY = 1.25
 _KILL_TIMEOUT_S = 10.0
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -128,6 +131,7 @@ class Supervision:
         self._cpu_before_ns = 0
         self._last_cpu_ns = 0
         self._cpu_limit_ns = stage.limits["cpu_time_ms"] * 1_000_000
+        self._memory_bytes = stage.limits["memory_bytes"]
 
     # --- start ---------------------------------------------------------------------
 
@@ -243,14 +247,15 @@ class Supervision:
     def _check_usage(self) -> None:
         usage = self._confinement.usage(self.stage.n)
         cpu_ns = self._cpu_ns(usage)
-        if self._oom_kills(usage):
+        if self._oom_kills(usage) or self._holds_too_much(usage):
             self._stop("memory")
         elif cpu_ns > self._cpu_limit_ns:
             self._stop("cpu_time")
         else:
-            self._plan_usage(cpu_ns)
+            near = usage is not None and usage.memory_bytes > self._memory_bytes / 2
+            self._plan_usage(cpu_ns, _LONGEST_FULL_POLL_S if near else _LONGEST_POLL_S)
 
-    def _plan_usage(self, cpu_ns: int) -> None:
+    def _plan_usage(self, cpu_ns: int, longest: float = _LONGEST_POLL_S) -> None:
         """Look again when the limit could be reached at the earliest, or a bit later.
 
         A program that sleeps just below its limit is asked ever more seldom.
@@ -261,12 +266,17 @@ class Supervision:
             self._near_poll_s = min(2 * self._near_poll_s, _LONGEST_NEAR_POLL_S)
         self._last_cpu_ns = cpu_ns
         earliest = (self._cpu_limit_ns - cpu_ns) / 1e9 / self._cores
-        delay = min(max(earliest, self._near_poll_s), _LONGEST_POLL_S)
+        delay = min(max(earliest, self._near_poll_s), longest)
         self._usage_at = time.monotonic() + delay
 
     def _oom_kills(self, usage: Usage | None) -> bool:
         before = self._before.oom_kills if self._before else 0
         return usage is not None and usage.oom_kills > before
+
+    def _holds_too_much(self, usage: Usage | None) -> bool:
+        """Tell whether memory got past the limit where the kernel lets it."""
+        allowed = self._memory_bytes * _EXCESS_MEMORY
+        return usage is not None and usage.memory_bytes > allowed
 
     def _cpu_ns(self, usage: Usage | None) -> int:
         return max(0, self._counted_cpu_ns(usage) - self._cpu_before_ns)
