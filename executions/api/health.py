@@ -11,8 +11,11 @@ from django.db import connection
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from executions import backends
+from executions import channel as channels
 from executions.api import documents
 from executions.api.views import View
+from executions.channel import ChannelDown
 
 logger = logging.getLogger(__name__)
 
@@ -77,4 +80,26 @@ def _broker() -> str:
     return ""
 
 
-PARTS: dict[str, Callable[[], str]] = {"database": _database, "broker": _broker}
+def _worker() -> str:
+    try:
+        return "" if channels.current().workers() else "none has been heard of lately"
+    except ChannelDown:
+        return "cannot be asked, as the broker does not answer"
+
+
+def _sandbox() -> str:
+    """Ask the backend of the embedded server; elsewhere it is the workers' alone.
+
+    Those do not let themselves be heard of before it works.
+    """
+    if not settings.CELERY_BROKER_URL.startswith("memory"):
+        return ""
+    return "; ".join(backends.current().problems())
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "database": _database,
+    "broker": _broker,
+    "worker": _worker,
+    "sandbox": _sandbox,
+}

@@ -27,7 +27,14 @@ from rest_framework.views import APIView
 from accounts.auth import BearerAuthentication, SessionAuthentication, key_in_url
 from accounts.models import User
 from executions import rules, services, specs
-from executions.api import documents, errors, idempotency, parsing, representation
+from executions.api import (
+    documents,
+    errors,
+    idempotency,
+    parsing,
+    representation,
+    waiting,
+)
 from executions.api.parameters import Parameters
 from executions.limits import LIMIT_NAMES, Limits
 from executions.models import Execution, ExecutionQuerySet, Status
@@ -113,7 +120,7 @@ class Executions(View):
         claim = idempotency.claim(request, _caller(request), body)
         execution, is_repeated = _submit(_caller(request), submission, claim)
         if wait_s:
-            execution = services.wait(execution.id, wait_s)
+            execution = waiting.wait(execution, wait_s)
         elif is_repeated:
             execution = representation.as_submitted(execution)
         headers = {"Location": representation.path(execution)}
@@ -145,7 +152,7 @@ class ExecutionDetail(View):
         include = parameters.choice("include", ("submission",))
         execution = _own(request, pk)
         if wait_s and not execution.is_final:
-            execution = services.wait(pk, wait_s)
+            execution = waiting.wait(execution, wait_s, is_needed=True)
         content = representation.detail(execution, encoding=encoding)
         if include:
             content["submission"] = representation.submission(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ from django.test import Client
 
 from accounts.models import ApiKey, User
 from executions.models import Execution
+from testing.servers import REPOSITORY, Command, accepts, free_port
 
 HELLO = {"runtime": "python", "source": "print(6 * 7)"}
 
@@ -75,3 +81,66 @@ def nobody() -> Caller:
 def execution(owner: Caller) -> Execution:
     """The owner's execution, still queued."""
     return Execution.objects.get(pk=owner.submit().json()["id"])
+
+
+class Web:
+    """A real gunicorn with our settings, on a database file of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.env = {
+            "ENV_FILE": os.devnull,
+            "SECRET_KEY": "only-for-tests",
+            "SANDBOX_BACKEND": "fake",
+            "VAR_DIR": str(folder),
+            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+            "CELERY_BROKER_URL": "memory://",
+            "WEB_BIND": f"127.0.0.1:{self.port}",
+            "WEB_CONCURRENCY": "1",
+            **settings,
+        }
+        self.command = Command(
+            folder / "web",
+            "web",
+            ["-m", "gunicorn"],
+            self.env,
+            ready=lambda _: accepts(self.port),
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.command.log_path.read_text()
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.env},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def worker_pid(self) -> int:
+        """The process that answers; gunicorn itself only watches it."""
+        children = Path(f"/proc/{self.command.pid}/task/{self.command.pid}/children")
+        return int(children.read_text().split()[0])
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    web = Web(tmp_path_factory.mktemp("web"))
+    web.manage("migrate", "--verbosity", "0")
+    with web.command:
+        yield web
+
+
+@pytest.fixture(scope="session")
+def web_key(web: Web) -> str:
+    return web.manage("create_api_key", "owner", "--create-user", "--quiet")
