@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,10 @@ from executions.runtimes import probe
 from executions.runtimes.base import Runtime
 
 SAMPLES_DIR = Path(__file__).parent / "samples"
+FIRST_LOOK_S = 1.0
+"""How long the first page waits for versions; a later one has the rest."""
+
+LOOKING_THREADS = 4
 VERSION_NUMBER = re.compile(r"\d+(?:\.\d+)+")
 
 _versions: dict[str, str] = {}
@@ -34,12 +39,18 @@ class Language:
 
 
 def choices() -> list[Language]:
-    """Return all languages, those that can run here first. Starts no process itself."""
-    found = [_language(runtime) for runtime in runtimes.all()]
-    unknown = [r for r in found if r.is_available and r.key not in _versions]
+    """Return all languages, those that can run here first.
+
+    The first call of a process has toolchains asked for their versions, and waits a
+    moment for the answers.
+    """
+    available = [r.key for r in runtimes.all() if rules.missing(r) is None]
+    unknown = [key for key in available if key not in _versions]
     if unknown and _looking.acquire(blocking=False):
-        keys = [language.key for language in unknown]
-        threading.Thread(target=_look, args=(keys,), daemon=True).start()
+        look = threading.Thread(target=_look, args=(unknown,), daemon=True)
+        look.start()
+        look.join(FIRST_LOOK_S)
+    found = (_language(runtime) for runtime in runtimes.all())
     return sorted(found, key=lambda each: (not each.is_available, each.label.lower()))
 
 
@@ -58,11 +69,15 @@ def _language(runtime: Runtime) -> Language:
 def _look(keys: Iterable[str]) -> None:
     """Ask the toolchains for their versions; some take a second to answer."""
     try:
-        for found in probe.probe_all(runtimes.get(key) for key in keys):
-            number = VERSION_NUMBER.search(found.version)
-            _versions[found.runtime.key] = number[0] if number else ""
+        with ThreadPoolExecutor(max_workers=LOOKING_THREADS) as pool:
+            list(pool.map(_ask, keys))
     finally:
         _looking.release()
+
+
+def _ask(key: str) -> None:
+    number = VERSION_NUMBER.search(probe.probe(runtimes.get(key)).version)
+    _versions[key] = number[0] if number else ""
 
 
 def sample(runtime: Runtime) -> str:

@@ -8,6 +8,7 @@ app_name = "executions"
 
 urlpatterns = [
     path("", views.editor, name="editor"),
+    path("favicon.ico", views.favicon),
     path("executions/", views.listing, name="list"),
     path("executions", views.listing),
     path("executions/<uuid:pk>/", views.detail, name="detail"),

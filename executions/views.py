@@ -13,6 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 MAX_WAIT_S = 30.0
-PATIENCE_S = 10
-"""How long a page without JavaScript waits at the server before it is sent."""
+FIRST_WAIT_S = 2
+NEXT_WAIT_S = 10
+"""How long a page without JavaScript waits at the server: at first shortly, so that one
+can cancel, then longer, while the browser still shows the page before."""
 
 PAGE_ROWS = 25
 
@@ -84,8 +87,8 @@ def _run(user: User, data: Mapping[str, Any]) -> Execution:
     return services.submit(owner=user, submission=submission)
 
 
-def _waiting_url(execution: Execution) -> str:
-    return f"{reverse('executions:detail', args=[execution.pk])}?wait={PATIENCE_S}"
+def _waiting_url(execution: Execution, wait_s: int = FIRST_WAIT_S) -> str:
+    return f"{reverse('executions:detail', args=[execution.pk])}?wait={wait_s}"
 
 
 def _editor_page(
@@ -197,7 +200,7 @@ def detail(request: _SignedInRequest, pk: UUID) -> HttpResponse:
         **_result_context(execution),
         **presentation.program(execution),
         "runtime_label": _runtime_label(execution.runtime),
-        "waiting_url": _waiting_url(execution),
+        "waiting_url": _waiting_url(execution, NEXT_WAIT_S),
         "show_details": True,
     }
     return render(request, "executions/detail.html", context)
@@ -232,6 +235,12 @@ def output(request: _SignedInRequest, pk: UUID, name: str) -> HttpResponse:
         content_type="application/octet-stream",
         headers={"Content-Disposition": f'attachment; filename="{name}.txt"'},
     )
+
+
+@require_GET
+def favicon(_request: HttpRequest) -> HttpResponse:
+    """Lead browsers to the icon where no page names it, as on plain fragments."""
+    return redirect(static("img/logo.svg"), permanent=True)
 
 
 @require_POST

@@ -37,7 +37,7 @@ def test_editor_submits_for_its_owner(page: Client) -> None:
 
 def test_editor_leads_to_a_page_that_waits(page: Client) -> None:
     answer = page.post("/", {"runtime": "python", "source": "print(1)"})
-    assert answer["Location"].endswith("/?wait=10")
+    assert answer["Location"].endswith("/?wait=2")
 
 
 def test_editor_keeps_the_text_as_it_was_typed(page: Client) -> None:
