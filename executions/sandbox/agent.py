@@ -37,13 +37,14 @@ from executions.sandbox.supervisor import Stage, Supervision, Usage, kill_all, r
 
 __all__ = ["Bounds", "Confinement", "Place", "Usage", "Warm", "serve"]
 
-_COALESCE_S = 0.002
+_COALESCE_S = 0.005
 """How long news wait for more: a short program's all go out in one piece."""
+_COALESCE_INTERACTIVE_S = 0.001
 _REAP_EVERY_S = 0.002
 _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
 _OUT_BUFFER_BYTES = 256 * 1024
-_RECEIVE_BYTES = 256 * 1024
+_RECEIVE_BYTES = 64 * 1024
 _HELLO_BODY_BYTES = 0
 
 _PR_SET_DUMPABLE = 4
@@ -595,7 +596,10 @@ class Agent:
 
     def news(self) -> None:
         """There is something for the followers; more may come in a moment."""
-        self._flush_at = min(self._flush_at, time.monotonic() + _COALESCE_S)
+        current = self._current
+        is_live = current is not None and current.stage.is_interactive
+        delay = _COALESCE_INTERACTIVE_S if is_live else _COALESCE_S
+        self._flush_at = min(self._flush_at, time.monotonic() + delay)
 
     def _flush(self) -> None:
         self._flush_at = math.inf

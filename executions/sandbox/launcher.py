@@ -103,7 +103,7 @@ class Child:
 
     def close(self) -> None:
         for descriptor in (self.stdin, self.stdout, self.stderr):
-            with contextlib.suppress(OSError):
+            if descriptor >= 0:
                 os.close(descriptor)
         self._orders.close()
 
