@@ -174,9 +174,12 @@ class Connection:
 class Run:
     """The one run of this agent: its stages so far and what is left of it."""
 
-    def __init__(self, key: str, stages: Iterator[Stage], cases: int) -> None:
+    def __init__(
+        self, key: str, stages: Iterator[Stage], *, count: int, cases: int
+    ) -> None:
         self.key = key
         self.waiting = stages
+        self.count = count
         self.cases = cases
         self.stages: list[Supervision] = []
         self.results: list[dict[str, Any]] = []
@@ -534,6 +537,9 @@ class Agent:
             place = self._place
             has_nproc = place.has_own_uid and not place.counts_processes
             supervision.start(child, place.env, nproc=has_nproc)
+            if place.is_init and stage.n + 1 < run.count:
+                # Entering a cgroup can take the kernel 10 ms and more: not later.
+                self._child = launcher.spawn(self._confinement, place, stage.n + 1)
             if stage.is_interactive:
                 self._take_stdin(run, b"")
         self.news()
@@ -557,7 +563,10 @@ class Agent:
         run = self._run
         if run is None:
             return
-        result = supervision.finish()
+        result = supervision.finish(self._child)
+        if self._child is not None and not _is_alive(self._child):
+            self._child.close()
+            self._child = None
         run.results.append(result)
         has_built = result["end"] == "exited" and result["exit_code"] == 0
         is_last = (result["stage"] == "compile" and not has_built) or run.is_cancelled
@@ -706,8 +715,10 @@ def _unpack(frame: Frame) -> tuple[Run, list[tuple[str, bytes]]]:
     for file in header["files"]:
         files.append((file["path"], bytes(body[at : at + file["size"]])))
         at += file["size"]
-    count = len(header["cases"])
-    return Run(header["key"], _stages(header, bytes(body[at:])), count), files
+    cases = len(header["cases"])
+    count = cases + (header["compile"] is not None)
+    stages = _stages(header, bytes(body[at:]))
+    return Run(header["key"], stages, count=count, cases=cases), files
 
 
 def _stages(header: dict[str, Any], stdins: bytes) -> Iterator[Stage]:

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 ORDERS_FD = 3
+_KILL = b"kill\n"
+_KILLED = b"k"
+_KILL_TIMEOUT_S = 1.0
 MAX_OPEN_FILES = 1024
 _DEFAULT_STACK_BYTES = 64 * 1024 * 1024
 _SEND_TIMEOUT_S = 10.0
@@ -116,6 +119,20 @@ class Child:
             self._orders.sendall(json.dumps(orders).encode() + b"\n")
         except OSError as error:
             raise CannotStart(f"the launcher is gone: {error.strerror}") from error
+
+    def kill_others(self) -> bool:
+        """Let this launcher kill all but itself and PID 1; return whether it did.
+
+        To a process that signals everything, it does so at one stroke, as to PID 1.
+        """
+        try:
+            self._orders.settimeout(_KILL_TIMEOUT_S)
+            self._orders.sendall(_KILL)
+            return self._orders.recv(1) == _KILLED
+        except OSError:
+            return False
+        finally:
+            self._orders.settimeout(_SEND_TIMEOUT_S)
 
     def _limit(self, rlimits: Sequence[tuple[int, int]]) -> None:
         for number, value in rlimits:
@@ -249,7 +266,11 @@ def _be_child(  # noqa: PLR0913, PLR0917
         os.chdir(place.scratch)
         if warm is not None:
             _exec_warm(warm, place, folder)
-        _exec_ordered(json.loads(_read_line()))
+        while (line := _read_line()) == _KILL:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            os.write(ORDERS_FD, _KILLED)
+        _exec_ordered(json.loads(line))
     except BaseException as error:  # noqa: BLE001 - a fork of the agent must end here
         _tell(told_to, f"{type(error).__name__}: {error}")
     finally:

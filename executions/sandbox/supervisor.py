@@ -309,9 +309,9 @@ class Supervision:
             self._end = end
             self._ended_at = time.monotonic()
 
-    def finish(self) -> dict[str, Any]:
-        """Kill whatever is left, take the last output, and return the result."""
-        for pid, status in kill_all(is_init=self._is_init):
+    def finish(self, spare: Child | None = None) -> dict[str, Any]:
+        """Kill what is left but `spare`, take the last output, return the result."""
+        for pid, status in kill_all(is_init=self._is_init, spare=spare):
             if self._child is not None and pid == self._child.pid:
                 self._status = status
         for fd in list(self._streams):
@@ -430,30 +430,41 @@ def _parent_and_cpu_ns(pid: int) -> tuple[int, int]:
     return int(fields[1]), own_ns + sum(map(int, fields[13:15])) * _TICK_NS
 
 
-def kill_all(*, is_init: bool) -> list[tuple[int, int]]:
+def kill_all(*, is_init: bool, spare: Child | None = None) -> list[tuple[int, int]]:
     """Kill every process below this one until none is left; return (pid, status)s.
 
     As PID 1 that is everything in the pid namespace, at one stroke, so that no fork
-    escapes. Elsewhere it is every descendant (this process must be a subreaper), again
-    and again. Gives up after 10 s, as an uninterruptible process would never die.
+    escapes; the launcher `spare`, which strikes then, is left alive if it can.
+    Elsewhere it is every descendant (this process must be a subreaper), again and
+    again. Gives up after 10 s, as an uninterruptible process would never die.
     """
     reaped: list[tuple[int, int]] = []
     pause_s = 0.0002
     give_up_at = time.monotonic() + _KILL_TIMEOUT_S
     while time.monotonic() < give_up_at:
-        if not reap(reaped):
+        if not _is_any_left(reaped, spare):
             break
-        if is_init:
-            _kill_namespace()
-        else:
+        if not is_init:
             for pid in _tree(is_init=False):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if not reap(reaped):
+        elif spare is None or not spare.kill_others():
+            spare = None
+            _kill_namespace()
+        if not _is_any_left(reaped, spare):
             break
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.01)
     return reaped
+
+
+def _is_any_left(reaped: list[tuple[int, int]], spare: Child | None) -> bool:
+    """Reap what has ended; return whether there are processes besides `spare`."""
+    has_children = reap(reaped)
+    if spare is None or not has_children:
+        return has_children
+    known = {"1", str(spare.pid)}
+    return any(name.isdigit() and name not in known for name in os.listdir("/proc"))
 
 
 def _kill_namespace() -> None:
