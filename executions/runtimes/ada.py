@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 _COMMENT = re.compile(r"--[^\n]*")
@@ -24,6 +25,7 @@ ADA = Runtime(
     run=("./a.out",),
     version=("gnatmake", "--version"),
     packages=("gnat",),
+    compile_minimum={"max_processes": 8, "memory_bytes": 128 * MIB},
     selftest=(
         "with Ada.Text_IO;\n\nprocedure Main is\nbegin\n"
         '   Ada.Text_IO.Put_Line ("42");\nend Main;\n'

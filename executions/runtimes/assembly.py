@@ -18,6 +18,7 @@ ASSEMBLY = Runtime(
     run=("./a.out",),
     version=("nasm", "-v"),
     packages=("nasm", "binutils"),
+    compile_minimum={"max_processes": 4},
     selftest=(
         "global _start\n"
         "section .data\n"

@@ -6,6 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from executions.limits import MIB
+
+# Below this not even a program of three lines starts, whatever it is written in.
+SMALLEST: Mapping[str, int] = {"memory_bytes": 8 * MIB, "stack_bytes": 1 * MIB}
+
 # Where sandboxes show what was prepared for the runtimes. It may be missing.
 PREPARED = "/prepared"
 
@@ -76,6 +81,10 @@ class Runtime:
     files: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
     name_of: Callable[[str], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("minimum", "compile_minimum"):
+            object.__setattr__(self, name, {**SMALLEST, **getattr(self, name)})
 
 
 def threads(fixed: int, per_cpu: int) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 C = Runtime(
@@ -12,6 +13,7 @@ C = Runtime(
     version=("gcc", "--version"),
     packages=("gcc", "libc6-dev"),
     # gcc, and through a pipe the compiler and the assembler; then collect2 and ld.
-    compile_minimum={"max_processes": 8},
+    # When it cannot fork, it does not fail but waits.
+    compile_minimum={"max_processes": 8, "memory_bytes": 64 * MIB},
     selftest='#include <stdio.h>\nint main(void) { printf("%d\\n", 6 * 7); }\n',
 )

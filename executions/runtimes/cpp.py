@@ -14,7 +14,7 @@ CPP = Runtime(
     run=("./a.out",),
     version=("g++", "--version"),
     packages=("g++",),
-    compile_minimum={"max_processes": 8, "memory_bytes": 256 * MIB},
+    compile_minimum={"max_processes": 8, "memory_bytes": 128 * MIB},
     selftest='#include <iostream>\nint main() { std::cout << 6 * 7 << "\\n"; }\n',
 )
 

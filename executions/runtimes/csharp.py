@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from executions.runtimes.base import Runtime
+from executions.limits import MIB
+from executions.runtimes.base import Runtime, threads
 
 CSHARP = Runtime(
     key="csharp",
@@ -12,6 +13,8 @@ CSHARP = Runtime(
     version=("mono", "--version"),
     packages=("mono-mcs", "mono-runtime"),
     paths=("/etc/mono",),
+    minimum={"max_processes": threads(8, 1), "memory_bytes": 32 * MIB},
+    compile_minimum={"max_processes": threads(8, 1), "memory_bytes": 96 * MIB},
     selftest=(
         "class Program\n{\n"
         "    static void Main() => System.Console.WriteLine(6 * 7);\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 D = Runtime(
@@ -12,5 +13,6 @@ D = Runtime(
     version=("ldc2", "--version"),
     packages=("ldc", "gcc"),
     paths=("/etc/ldc2.conf",),
+    compile_minimum={"max_processes": 8, "memory_bytes": 256 * MIB},
     selftest="import std.stdio;\n\nvoid main()\n{\n    writeln(6 * 7);\n}\n",
 )

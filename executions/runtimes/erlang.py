@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 
-from executions.runtimes.base import Runtime
+from executions.limits import MIB
+from executions.runtimes.base import Runtime, threads
 
 _MODULE = re.compile(r"^\s*-module\(\s*'?(\w+)'?\s*\)", re.MULTILINE)
 
@@ -39,6 +40,8 @@ ERLANG = Runtime(
         'io:format("~s~n", [erlang:system_info(otp_release)]), halt().',
     ),
     packages=("erlang-base",),
+    minimum={"max_processes": threads(24, 4), "memory_bytes": 64 * MIB},
+    compile_minimum={"max_processes": threads(24, 4), "memory_bytes": 96 * MIB},
     selftest=(
         '-module(main).\n-export([main/0]).\n\nmain() -> io:format("~p~n", [6 * 7]).\n'
     ),

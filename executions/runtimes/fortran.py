@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 FORTRAN = Runtime(
@@ -11,5 +12,6 @@ FORTRAN = Runtime(
     run=("./a.out",),
     version=("gfortran", "--version"),
     packages=("gfortran",),
+    compile_minimum={"max_processes": 8, "memory_bytes": 128 * MIB},
     selftest='program main\n  print "(i0)", 6 * 7\nend program main\n',
 )

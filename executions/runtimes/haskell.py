@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from executions.runtimes.base import Runtime
+from executions.limits import MIB
+from executions.runtimes.base import Runtime, threads
 
 HASKELL = Runtime(
     key="haskell",
@@ -12,5 +13,6 @@ HASKELL = Runtime(
     version=("ghc", "--version"),
     packages=("ghc",),
     paths=("/var/lib/ghc",),
+    compile_minimum={"max_processes": threads(12, 2), "memory_bytes": 256 * MIB},
     selftest="main :: IO ()\nmain = print (6 * 7)\n",
 )

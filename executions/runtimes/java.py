@@ -80,6 +80,6 @@ JAVA = Runtime(
         files={"Main.java": _SOURCE},
     ),
     minimum={"max_processes": threads(20, 2), "memory_bytes": 96 * MIB},
-    compile_minimum={"max_processes": threads(20, 2), "memory_bytes": 256 * MIB},
+    compile_minimum={"max_processes": threads(20, 2), "memory_bytes": 192 * MIB},
     selftest=_SOURCE,
 )

@@ -13,7 +13,7 @@ JAVASCRIPT = Runtime(
     version=("node", "--version"),
     packages=("nodejs",),
     # V8's and libuv's pools have four threads each, whatever the machine.
-    minimum={"max_processes": 16, "memory_bytes": 64 * MIB},
+    minimum={"max_processes": 16, "memory_bytes": 64 * MIB, "stack_bytes": 2 * MIB},
     prestart=PRESTART,
     selftest="console.log(6 * 7);\n",
 )

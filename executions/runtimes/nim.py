@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from executions.runtimes.base import Runtime
+from executions.limits import MIB
+from executions.runtimes.base import Runtime, threads
 
 NIM = Runtime(
     key="nim",
@@ -21,5 +22,6 @@ NIM = Runtime(
     version=("nim", "--version"),
     packages=("nim", "gcc"),
     paths=("/etc/nim",),
+    compile_minimum={"max_processes": threads(8, 4), "memory_bytes": 256 * MIB},
     selftest="echo 6 * 7\n",
 )

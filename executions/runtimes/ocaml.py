@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 OCAML = Runtime(
@@ -11,5 +12,6 @@ OCAML = Runtime(
     run=("./a.out",),
     version=("ocamlopt", "-version"),
     packages=("ocaml-nox",),
+    compile_minimum={"max_processes": 8, "memory_bytes": 128 * MIB},
     selftest='let () = Printf.printf "%d\\n" (6 * 7)\n',
 )

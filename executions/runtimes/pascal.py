@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 PASCAL = Runtime(
@@ -12,5 +13,6 @@ PASCAL = Runtime(
     version=("fpc", "-iV"),
     packages=("fp-compiler",),
     paths=("/etc/fpc*.cfg",),
+    compile_minimum={"max_processes": 8, "memory_bytes": 64 * MIB},
     selftest="begin\n  writeln(6 * 7);\nend.\n",
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 PHP = Runtime(
@@ -11,5 +12,6 @@ PHP = Runtime(
     version=("php", "--version"),
     packages=("php-cli",),
     paths=("/etc/php",),
+    minimum={"memory_bytes": 16 * MIB},
     selftest='<?php\necho 6 * 7, "\\n";\n',
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 from executions.runtimes.prestart_files import PYTHON as PRESTART
 
@@ -12,5 +13,6 @@ PYTHON = Runtime(
     version=("python3", "--version"),
     packages=("python3",),
     prestart=PRESTART,
+    minimum={"memory_bytes": 16 * MIB},
     selftest="print(6 * 7)\n",
 )

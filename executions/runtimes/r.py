@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 R = Runtime(
@@ -11,5 +12,6 @@ R = Runtime(
     version=("Rscript", "--version"),
     packages=("r-base-core",),
     paths=("/etc/R",),
+    minimum={"max_processes": 8, "memory_bytes": 64 * MIB},
     selftest='cat(6 * 7, "\\n", sep = "")\n',
 )

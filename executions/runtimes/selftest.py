@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from executions import limits
@@ -86,8 +87,16 @@ def run(backend: Backend, runtime: Runtime, allowed: Allowed) -> Result:
     )
 
 
-def spec(runtime: Runtime, source: bytes, allowed: Allowed) -> RunSpec:
-    """Return the run of a program that is one piece of source."""
+def spec(
+    runtime: Runtime,
+    source: bytes,
+    allowed: Allowed,
+    requested: Mapping[str, int] | None = None,
+) -> RunSpec:
+    """Return the run of a program that is one piece of source.
+
+    `requested` are limits for both stages, raised where the runtime needs more.
+    """
     entry = build.own_name(runtime, source)
     return build.spec(
         runtime,
@@ -95,13 +104,13 @@ def spec(runtime: Runtime, source: bytes, allowed: Allowed) -> RunSpec:
         files=(SourceFile(entry, source),),
         entry=entry,
         limits=limits.resolve(
-            {},
+            requested or {},
             default=allowed.run,
             maximum=allowed.run_maximum,
             minimum=runtime.minimum,
         ),
         compile_limits=limits.resolve(
-            {},
+            requested or {},
             default=allowed.compile,
             maximum=allowed.compile_maximum,
             minimum=runtime.compile_minimum,

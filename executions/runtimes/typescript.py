@@ -49,7 +49,7 @@ TYPESCRIPT = Runtime(
     run=("node", "{stem}.js"),
     version=("tsc", "--version"),
     packages=("node-typescript", "nodejs"),
-    minimum={"max_processes": 16, "memory_bytes": 64 * MIB},
-    compile_minimum={"max_processes": 16, "memory_bytes": 384 * MIB},
+    minimum={"max_processes": 16, "memory_bytes": 64 * MIB, "stack_bytes": 2 * MIB},
+    compile_minimum={"max_processes": 16, "memory_bytes": 512 * MIB},
     selftest="const answer: number = 6 * 7;\nconsole.log(answer);\n",
 )

@@ -94,6 +94,16 @@ def test_runtime_reads_and_writes_utf8_and_exits(
 
 
 @pytest.mark.parametrize("runtime", AVAILABLE, ids=lambda runtime: runtime.key)
+def test_runtime_works_at_its_smallest_limits(
+    runtime: Runtime, backend: Backend
+) -> None:
+    smallest = {"max_processes": 1, "memory_bytes": 1, "stack_bytes": 1}
+    spec = selftest.spec(runtime, runtime.selftest.encode(), ALLOWED, smallest)
+    outcome = selftest.outcome_of(backend, spec)
+    assert selftest.problem_of(outcome, runtime.selftest_stdout) == ""
+
+
+@pytest.mark.parametrize("runtime", AVAILABLE, ids=lambda runtime: runtime.key)
 def test_runtime_tells_of_a_broken_program(runtime: Runtime, backend: Backend) -> None:
     # PHP prints whatever is not marked as a program.
     opening = b"<?php " if runtime.key == "php" else b""
