@@ -484,6 +484,7 @@ def remove_tree(path: str, *, timeout_s: float = 5.0) -> bool:
 
 def _kill_members(folder: Path) -> None:
     for process in folder.joinpath("cgroup.procs").read_text().split():
-        if process != "0":
+        # 0 is somebody of another pid namespace.
+        if int(process) not in (0, os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
