@@ -81,6 +81,7 @@ _ETC_FILE_BYTES: Final = 1 << 20
 _MASKED: Final = (
     "cmdline",
     "config.gz",
+    "interrupts",
     "kallsyms",
     "kcore",
     "key-users",
@@ -449,6 +450,8 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
     if plan.identity.rootless:
         _map_user(plan.identity.uid, *outer)
     _mount_all(plan.scratch.mount_fd)
+    # The server's own names folders of the host.
+    linux.set_command_line("sandbox agent")
     linux.set_hostname(HOSTNAME)
     linux.loopback_up()
     os.umask(0o022)

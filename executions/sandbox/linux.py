@@ -258,6 +258,16 @@ def set_dumpable(dumpable: bool) -> None:
     prctl(_PR_SET_DUMPABLE, int(dumpable))
 
 
+def set_command_line(text: str) -> None:
+    """Replace what /proc tells of this process's arguments, as far as there is room."""
+    with open("/proc/self/stat", "rb") as stat:
+        fields = stat.read().rpartition(b")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])  # arg_start, arg_end of proc(5)
+    if begin:
+        ctypes.memset(begin, 0, end - begin)
+        ctypes.memmove(begin, text.encode(), min(len(text.encode()), end - begin - 1))
+
+
 def no_new_privileges() -> None:
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
