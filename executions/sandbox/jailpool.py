@@ -60,8 +60,8 @@ class Config:
 class Jail:
     """One jail from clone() to its last cgroup; the server's record of it."""
 
-    def __init__(self, number: int, slot: int, prestart: str) -> None:
-        self.name = f"j{number}"
+    def __init__(self, name: str, slot: int, prestart: str) -> None:
+        self.name = name
         self.slot = slot
         self.prestart = prestart
         self.key = ""
@@ -112,6 +112,8 @@ class JailPool:
         self._jails: dict[str, Jail] = {}
         self._warm: list[Jail] = []
         self._busy_cgroups: deque[str] = deque()
+        # No other server's jail has such a name: a path outlives its server in vain.
+        self._names = os.urandom(3).hex()
         self._made = 0
         self._no_refill_before = 0.0
 
@@ -213,7 +215,8 @@ class JailPool:
         if not self._free_slots:
             return False
         self._made += 1
-        made = Jail(self._made, self._free_slots.popleft(), self.kind(kind))
+        name = f"{self._names}-{self._made}"
+        made = Jail(name, self._free_slots.popleft(), self.kind(kind))
         try:
             self._start(made)
         except OSError as error:
