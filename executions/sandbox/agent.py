@@ -227,7 +227,7 @@ class Agent:
         if bounds.idle_s is not None:
             self._end_at = time.monotonic() + bounds.idle_s
         self._watch_children()
-        self._child: Child | None = launcher.spawn(confinement, place, 0, warm)
+        self._child: Child | None = launcher.spawn(confinement, place, 0, warm=warm)
         listener.setblocking(False)
         self.watch(listener.fileno(), select.POLLIN, self._accept)
 
@@ -539,7 +539,9 @@ class Agent:
             supervision.start(child, place.env, nproc=has_nproc)
             if place.is_init and stage.n + 1 < run.count:
                 # Entering a cgroup can take the kernel 10 ms and more: not later.
-                self._child = launcher.spawn(self._confinement, place, stage.n + 1)
+                self._child = launcher.spawn(
+                    self._confinement, place, stage.n + 1, running=child
+                )
             if stage.is_interactive:
                 self._take_stdin(run, b"")
         self.news()

@@ -104,10 +104,12 @@ class Child:
         self._orders = orders
         self.warm: Warm | None = None
 
+    def pipes(self) -> list[int]:
+        return [fd for fd in (self.stdin, self.stdout, self.stderr) if fd >= 0]
+
     def close(self) -> None:
-        for descriptor in (self.stdin, self.stdout, self.stderr):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for descriptor in self.pipes():
+            os.close(descriptor)
         self._orders.close()
 
     def start(self, orders: Mapping[str, Any]) -> None:
@@ -183,9 +185,18 @@ def _which(name: str, path: str) -> str | None:
 
 
 def spawn(
-    confinement: Placing, place: Place, stage: int, warm: Warm | None = None
+    confinement: Placing,
+    place: Place,
+    stage: int,
+    *,
+    warm: Warm | None = None,
+    running: Child | None = None,
 ) -> Child:
-    """Fork a launcher for `stage`, or start the interpreter `warm` for it."""
+    """Fork a launcher for `stage`, or start the interpreter `warm` for it.
+
+    It lets go of the pipes of the program `running` before anything else, as that
+    shall see the end of its input when we close it.
+    """
     inner, outer = [0, 0, 0], [0, 0, 0]
     inner[0], outer[0] = os.pipe2(os.O_CLOEXEC)
     outer[1], inner[1] = os.pipe2(os.O_CLOEXEC)
@@ -195,6 +206,8 @@ def spawn(
     with _killed_first():
         pid = os.fork()
         if pid == 0:
+            for descriptor in running.pipes() if running is not None else ():
+                os.close(descriptor)
             _be_child(confinement, place, stage, inner, theirs, warm, folder)
     for descriptor in inner:
         os.close(descriptor)
