@@ -23,6 +23,8 @@ def document() -> dict[str, Any]:
     schema: dict[str, Any] = generator.get_schema(  # type: ignore[no-untyped-call]
         request=None, public=True
     )
+    # Both forms of each URL work; one is enough to know.
+    schema["paths"] = {path.rstrip("/"): v for path, v in schema["paths"].items()}
     return json.loads(json.dumps(schema, default=str))  # type: ignore[no-any-return]
 
 

@@ -84,11 +84,17 @@ def execution(owner: Caller) -> Execution:
 
 
 class Web:
-    """A real gunicorn with our settings, on a database file of its own."""
+    """A real web server, on a database file of its own.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    gunicorn alone, where nothing runs, or the embedded server with the fake sandbox.
+    """
+
+    def __init__(
+        self, folder: Path, *, is_embedded: bool = False, **settings: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
+        serve = ["manage.py", "serve", "--port", str(self.port)]
         self.env = {
             "ENV_FILE": os.devnull,
             "SECRET_KEY": "only-for-tests",
@@ -103,7 +109,7 @@ class Web:
         self.command = Command(
             folder / "web",
             "web",
-            ["-m", "gunicorn"],
+            serve if is_embedded else ["-m", "gunicorn"],
             self.env,
             ready=lambda _: accepts(self.port),
         )
@@ -139,6 +145,14 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     web.manage("migrate", "--verbosity", "0")
     with web.command:
         yield web
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    embedded = Web(tmp_path_factory.mktemp("embedded"), is_embedded=True)
+    embedded.manage("migrate", "--verbosity", "0")
+    with embedded.command:
+        yield embedded
 
 
 @pytest.fixture(scope="session")
