@@ -78,21 +78,19 @@ _ETC: Final = (
 )
 _ETC_FILE_BYTES: Final = 1 << 20
 # What tells about the host or other users, and is readable by everyone on some kernels.
-_MASKED: Final = (
+_TELLING: Final = (
     "cmdline",
     "config.gz",
     "interrupts",
     "kallsyms",
-    "kcore",
     "key-users",
     "keys",
-    "kmsg",
     "latency_stats",
     "modules",
     "sched_debug",
-    "sysrq-trigger",
     "timer_list",
 )
+_MASKED: Final = tuple(name for name in _TELLING if os.path.exists(f"/proc/{name}"))
 _NAMESPACES: Final = (
     linux.CLONE_NEWNS
     | linux.CLONE_NEWPID
@@ -473,8 +471,7 @@ def _mount_all(scratch_fd: int) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", "/proc", "proc", flags)
     for name in _MASKED:
-        with contextlib.suppress(FileNotFoundError):
-            linux.bind("/dev/null", f"/proc/{name}")
+        linux.bind("/dev/null", f"/proc/{name}")
 
 
 def _drop_privileges(identity: Identity) -> None:

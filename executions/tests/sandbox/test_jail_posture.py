@@ -163,6 +163,8 @@ def test_host_folders_are_absent(jailed: Runner) -> None:
         "os.mkdir('/x')",
         "open('/proc/sys/kernel/core_pattern', 'w')",
         "open('/proc/sysrq-trigger', 'w').write('h')",
+        "open('/proc/kmsg').read(1)",
+        "open('/proc/kcore', 'rb').read(1)",
         "os.chmod('/dev/null', 0o600)",
         "os.utime('/dev/null')",
         "os.unlink('/dev/null')",
@@ -202,6 +204,16 @@ def test_attempt_is_refused(jailed: Runner, attempt: str) -> None:
         "else: print('done')"
     )
     assert case.stdout.head.startswith(b"refused"), (case.stdout, case.stderr)
+
+
+@pytest.mark.parametrize("name", ["cmdline", "kallsyms", "keys", "modules"])
+def test_telling_files_of_the_kernel_are_empty(jailed: Runner, name: str) -> None:
+    case = jailed.case(
+        "import os\n"
+        f"path = '/proc/{name}'\n"
+        "print(open(path).read() if os.path.exists(path) else '')"
+    )
+    assert case.stdout.head == b"\n", case.stderr
 
 
 @pytest.mark.parametrize(
