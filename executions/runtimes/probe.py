@@ -2,11 +2,13 @@
 
 A toolchain counts only where a sandbox sees it: found on build.SEARCH_PATH, and, once
 all links are followed, below a system folder. What is found out is remembered for as
-long as the executables stay the same files.
+long as the executables stay the same files, in a file too if there is one: asking all
+of them takes a second of CPU.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from executions.runtimes.base import Runtime
 from executions.runtimes.build import BASE_ENV, SEARCH_PATH
@@ -43,6 +46,14 @@ class Probe:
 Fingerprint = tuple[tuple[str, int, int], ...]
 _remembered: dict[str, tuple[Fingerprint, Probe]] = {}
 _lock = threading.Lock()
+_file: Path | None = None
+
+
+def keep_in(path: Path | None) -> None:
+    """Share versions with other processes through this file from now on."""
+    global _file  # noqa: PLW0603 - one per process is the point
+    with _lock:
+        _file = path
 
 
 def is_available(runtime: Runtime) -> bool:
@@ -59,7 +70,10 @@ def probe(runtime: Runtime) -> Probe:
         known = _remembered.get(runtime.key)
     if known and known[0] == now and known[1].runtime is runtime:
         return known[1]
-    found = _start(runtime)
+    found = _read(runtime, now)
+    if found is None:
+        found = _start(runtime)
+        _write(now, found)
     with _lock:
         _remembered[runtime.key] = (now, found)
     return found
@@ -129,3 +143,41 @@ def _start(runtime: Runtime) -> Probe:
     line = next((line for line in lines if any(map(str.isdigit, line))), "")
     number = _NUMBER.search(line)
     return Probe(runtime, version=number[0] if number else line.strip())
+
+
+def _written_as(runtime: Runtime, now: Fingerprint) -> list[Any]:
+    return [[list(each) for each in now], list(runtime.version)]
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _read(runtime: Runtime, now: Fingerprint) -> Probe | None:
+    with _lock:
+        entry = _entries(_file).get(runtime.key) if _file else None
+    match entry:
+        case {"of": of, "version": str(version)} if of == _written_as(runtime, now):
+            return Probe(runtime, version=version)
+    return None
+
+
+def _write(now: Fingerprint, found: Probe) -> None:
+    """Keep a version. What two processes write at once may be lost: no harm is done."""
+    global _file  # noqa: PLW0603 - see keep_in
+    with _lock:
+        if _file is None or not found.is_available:
+            return
+        of = _written_as(found.runtime, now)
+        entries = _entries(_file)
+        entries[found.runtime.key] = {"of": of, "version": found.version}
+        draft = _file.with_name(f".{_file.name}.{os.getpid()}")
+        try:
+            draft.write_text(json.dumps(entries))
+            draft.replace(_file)
+        except OSError:
+            _file = None  # such as a file system that is read-only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,15 @@ class Machine:
     @property
     def count_of_starts(self) -> int:
         return len(self.starts.read_text()) if self.starts.exists() else 0
+
+
+@pytest.fixture(autouse=True)
+def no_file() -> Iterator[None]:
+    """Other processes' knowledge stays out, and what is made up here stays in."""
+    before = probe._file
+    probe.keep_in(None)
+    yield
+    probe.keep_in(before)
 
 
 @pytest.fixture
@@ -124,3 +134,48 @@ def test_probe_all_keeps_the_order(machine: Machine) -> None:
 
 def test_probe_ignores_what_the_compiler_will_make(machine: Machine) -> None:
     assert probe.executables(FROB) == ["frobc"]
+
+
+def another_process() -> None:
+    """Forget what this process knows, as a new one would start."""
+    probe._remembered.clear()
+
+
+def test_probe_tells_other_processes_through_a_file(
+    machine: Machine, tmp_path: Path
+) -> None:
+    probe.keep_in(tmp_path / "versions.json")
+    machine.install("frobc", "echo 1.0")
+    assert probe.probe(FROB).version == "1.0"
+    another_process()
+    assert probe.probe(FROB).version == "1.0"
+    assert machine.count_of_starts == 1
+
+
+def test_probe_does_not_believe_a_file_about_another_toolchain(
+    machine: Machine, tmp_path: Path
+) -> None:
+    probe.keep_in(tmp_path / "versions.json")
+    machine.install("frobc", "echo 1.0")
+    probe.probe(FROB)
+    another_process()
+    os.utime(machine.install("frobc", "echo 2.0"), (1, 1))
+    assert probe.probe(FROB).version == "2.0"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"frob": 1}', '{"frob": {"of": 1}}'])
+def test_probe_survives_a_broken_file(
+    machine: Machine, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "versions.json").write_text(text)
+    probe.keep_in(tmp_path / "versions.json")
+    another_process()
+    machine.install("frobc", "echo 1.0")
+    assert probe.probe(FROB).version == "1.0"
+
+
+def test_probe_works_where_no_file_can_be_written(machine: Machine) -> None:
+    probe.keep_in(Path("/proc/versions.json"))
+    another_process()
+    machine.install("frobc", "echo 1.0")
+    assert probe.probe(FROB).version == "1.0"

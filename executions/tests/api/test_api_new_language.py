@@ -61,4 +61,4 @@ def test_api_lists_and_runs_a_language_that_is_one_new_file(
 
     result = owner.get(answer["Location"]).json()
     assert (result["runtime"], result["verdict"]) == ("reverse", "ok")
-    assert result["stdout"] == "hello world!\n"
+    assert result["run"]["stdout"] == "hello world!\n"
