@@ -78,8 +78,30 @@ def reason(outcome: Outcome) -> str:
     return next(filter(None, map(stage_reason, outcome.cases)), "")
 
 
-def stage_reason(stage: StageOutcome) -> str:  # noqa: PLR0911 - one for each end
+def stage_reason(stage: StageOutcome) -> str:
     """Say in plain words how one stage ended; empty when it ended well."""
+    text = _of_end(stage)
+    if text and stage.message and stage.end not in (End.FAILED, End.CANCELLED):
+        return f"{text}; {stage.message}"
+    return text
+
+
+def seconds(milliseconds: int) -> str:
+    """Return a duration for people: one decimal, three below a tenth of a second."""
+    digits = 1 if milliseconds >= 100 else 3  # noqa: PLR2004
+    return f"{milliseconds / 1000:.{digits}f} s"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people, in the largest unit that leaves it >= 1."""
+    for unit, name in ((1024 * MIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if count >= unit:
+            text = f"{count / unit:.1f}"
+            return f"{text.removesuffix('.0')} {name}"
+    return f"{count} bytes" if count != 1 else "1 byte"
+
+
+def _of_end(stage: StageOutcome) -> str:  # noqa: PLR0911 - one for each end
     limits = stage.limits
     match stage.end:
         case End.EXITED:
@@ -105,21 +127,6 @@ def stage_reason(stage: StageOutcome) -> str:  # noqa: PLR0911 - one for each en
             return "cancelled"
         case End.FAILED:
             return f"could not be started: {stage.message or 'no reason given'}"
-
-
-def seconds(milliseconds: int) -> str:
-    """Return a duration for people: one decimal, three below a tenth of a second."""
-    digits = 1 if milliseconds >= 100 else 3  # noqa: PLR2004
-    return f"{milliseconds / 1000:.{digits}f} s"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people, in the largest unit that leaves it >= 1."""
-    for unit, name in ((1024 * MIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if count >= unit:
-            text = f"{count / unit:.1f}"
-            return f"{text.removesuffix('.0')} {name}"
-    return f"{count} bytes" if count != 1 else "1 byte"
 
 
 def _verdict_of_case(stage: StageOutcome) -> Verdict:

@@ -181,6 +181,7 @@ class Run:
         self.waiting = stages
         self.count = count
         self.cases = cases
+        self.is_interactive = False
         self.stages: list[Supervision] = []
         self.results: list[dict[str, Any]] = []
         self.stdin = bytearray()
@@ -469,6 +470,7 @@ class Agent:
             return
         self._end_at = math.inf
         self._run, files = _unpack(frame)
+        self._run.is_interactive = frame.header["interactive"]
         self._obey_attach(connection, key, [])
         self._begin(self._run, files, frame.header["prestart"])
 
@@ -539,15 +541,19 @@ class Agent:
             supervision.start(child, place.env, nproc=has_nproc)
             if place.is_init and stage.n + 1 < run.count:
                 # Entering a cgroup can take the kernel 10 ms and more: not later.
-                self._child = launcher.spawn(
-                    self._confinement, place, stage.n + 1, running=child
-                )
+                with contextlib.suppress(OSError):
+                    self._child = launcher.spawn(
+                        self._confinement, place, stage.n + 1, running=child
+                    )
             if stage.is_interactive:
                 self._take_stdin(run, b"")
         self.news()
 
     def _take_stdin(self, run: Run, data: bytes) -> None:
         """Keep live input until its stage runs; hand on what there is."""
+        if not run.is_interactive:
+            self.news()  # dropped, which counts as taken
+            return
         run.stdin += data
         current = run.current
         if current is not None and current.stage.is_interactive:
@@ -566,9 +572,13 @@ class Agent:
         if run is None:
             return
         result = supervision.finish(self._child)
-        if self._child is not None and not _is_alive(self._child):
-            self._child.close()
-            self._child = None
+        if self._child is not None:
+            if _is_alive(self._child):
+                # Whoever stopped it is dead now.
+                os.kill(self._child.pid, signal.SIGCONT)
+            else:
+                self._child.close()
+                self._child = None
         run.results.append(result)
         has_built = result["end"] == "exited" and result["exit_code"] == 0
         is_last = (result["stage"] == "compile" and not has_built) or run.is_cancelled

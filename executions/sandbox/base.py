@@ -107,6 +107,7 @@ class StageOutcome:
     cpu_time_ms covers the whole process tree, memory_peak_bytes its peak; `measured_by`
     is "cgroup" or "rusage" (then a tree's peak is only its largest process's).
     first_output_ms is None when nothing was written. `limits` are those applied.
+    `message` says why it could not be started, or what else led to its end.
     """
 
     end: End

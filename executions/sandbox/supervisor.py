@@ -349,12 +349,21 @@ class Supervision:
             "stdout": self.captures["stdout"].kept(),
             "stderr": self.captures["stderr"].kept(),
             "measured_by": "cgroup" if usage else "rusage",
-            "message": str(self._failure)[:1000] if end == "failed" else "",
+            "message": self._message(usage, end),
             "is_program_fault": end == "failed"
             and self._failure is not None
             and self._failure.is_program_fault,
             "limits": self.stage.limits,
         }
+
+    def _message(self, usage: Usage | None, end: str) -> str:
+        if end == "failed":
+            return str(self._failure)[:1000]
+        before = self._before.processes_refused if self._before else 0
+        if usage is not None and usage.processes_refused > before:
+            limit = self.stage.limits["max_processes"]
+            return f"it asked for more than {limit} processes"
+        return ""
 
     def _final_end(  # noqa: PLR0911 - a table, first match wins
         self, usage: Usage | None, cpu_ns: int

@@ -83,6 +83,16 @@ CASES = [
         "could not be started: ./a.out: Permission",
     ),
     (
+        of_case(End.EXITED, exit_code=1, message="it asked for more than 9 processes"),
+        Verdict.RUNTIME_ERROR,
+        "exited with code 1; it asked for more than 9 processes",
+    ),
+    (
+        of_case(End.EXITED, exit_code=0, message="it asked for more than 9 processes"),
+        Verdict.OK,
+        "",
+    ),
+    (
         of_build(End.EXITED, exit_code=1),
         Verdict.COMPILE_ERROR,
         "the compiler exited with code 1",

@@ -175,3 +175,16 @@ def test_memory_just_below_the_limit_is_fine(jail_backend: object) -> None:
 
     assert case.end is End.EXITED
     assert 70_000_000 < case.memory_peak_bytes <= 96 * MIB
+
+
+def test_too_many_processes_are_refused_and_told(jail_backend: object) -> None:
+    case = Runner(jail_backend).case(  # type: ignore[arg-type]
+        "import os, time\n"
+        "for _ in range(30):\n"
+        "    if os.fork() == 0: time.sleep(5); os._exit(0)\n",
+        limits={"max_processes": 8},
+    )
+
+    assert (case.end, case.exit_code) == (End.EXITED, 1)
+    assert b"BlockingIOError" in case.stderr.head
+    assert case.message == "it asked for more than 8 processes"

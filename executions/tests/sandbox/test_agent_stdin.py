@@ -93,3 +93,14 @@ def test_live_stdin_waits_for_the_compilation(runner: Runner) -> None:
     assert outcome.compile is not None
     assert outcome.compile.stdout == Output(b"\n")
     assert outcome.cases[0].stdout == Output(b"5\n")
+
+
+def test_live_stdin_of_a_run_that_takes_none_is_dropped(runner: Runner) -> None:
+    session = runner.start(
+        "import time; time.sleep(0.5); " + COUNT, cases=(Case(b"abc"),)
+    )
+    for _ in range(50):
+        session.send_stdin(bytes(100_000))
+    outcome, _ = finish(session)
+
+    assert outcome.cases[0].stdout == Output(b"3\n")
