@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from celery import current_app
 from kombu.exceptions import ChannelError, OperationalError
@@ -40,7 +41,8 @@ def unheard() -> int | None:
     """Return how many bells wait for a worker, or None when the broker is away."""
     queue = current_app.conf.task_default_queue
     try:
-        with current_app.pool.acquire(block=True, timeout=PAUSE_S) as broker:
+        connections: Any = current_app.pool
+        with connections.acquire(block=True, timeout=PAUSE_S) as broker:
             declared = broker.default_channel.queue_declare(queue, passive=True)
             return int(declared.message_count)
     except ChannelError:

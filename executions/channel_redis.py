@@ -220,7 +220,7 @@ class RedisChannel:
 
     def _listen_once(self) -> None:
         """Subscribe, then pass messages on until the connection breaks."""
-        with self._hearing.pubsub() as pubsub:
+        with self._hearing.pubsub() as pubsub:  # type: ignore[no-untyped-call]
             pubsub.subscribe(self._finished, self._control)
             heard_at = time.monotonic()
             while not self._is_closed:

@@ -20,6 +20,9 @@ from executions import worker as workers
 from executions.models import Execution
 from executions.scheduler import Scheduler
 
+# Celery says None while it runs, and the exit status once it is to stop.
+state: Any = celery_state
+
 STOP_S = 10.0
 
 
@@ -37,7 +40,7 @@ class Embedded:
         self._web: WebServer | None = None
 
     def start(self, serve_web: Callable[[], WebServer]) -> None:
-        celery_state.should_stop = None
+        state.should_stop = None
         is_ready = threading.Event()
         consumer: Any = current_app.WorkController(
             hostname="embedded",
@@ -80,7 +83,7 @@ class Embedded:
         worker.backend.close()
 
     def _stop_consumer(self) -> None:
-        celery_state.should_stop = 0
+        state.should_stop = 0
         bells.wake()
         for thread in self._threads:
             thread.join(STOP_S)

@@ -90,7 +90,7 @@ def _own_secret_key() -> str:
 
 
 def _secret_key() -> str:
-    key = env.str("SECRET_KEY", default="")
+    key: str = env.str("SECRET_KEY", default="")
     if key:
         return key
     if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -64,7 +64,7 @@ def flaw(message: Any, known_tasks: tuple[str, ...]) -> str | None:
     return next((why for why, is_right in checks.items() if not is_right), None)
 
 
-class BellQoS(virtual.QoS):  # type: ignore[misc]
+class BellQoS(virtual.QoS):
     """Counts what is not acknowledged, for the prefetch limit, and nothing else.
 
     kombu's keeps a copy of each message in Redis until then: three round trips, and a
@@ -75,26 +75,26 @@ class BellQoS(virtual.QoS):  # type: ignore[misc]
     restore_at_shutdown = False
 
 
-class RedisChannel(redis.Channel):  # type: ignore[misc]
-    QoS = BellQoS
+class RedisChannel(redis.Channel):
+    QoS = BellQoS  # type: ignore[assignment]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[misc]
         except (ValueError, RecursionError) as error:
             # Not JSON. It is off the queue already.
             dropped.add(type(error).__name__)
             raise Empty from None
 
 
-class RedisTransport(redis.Transport):  # type: ignore[misc]
+class RedisTransport(redis.Transport):
     """Not called "redis", so that Celery leaves out gossip and mingle by itself."""
 
     Channel = RedisChannel
     driver_type = "bells"
     known_tasks = ("executions.work",)
 
-    def _deliver(self, message: Any, queue: str) -> None:
+    def _deliver(self, message: Any, queue: str | None) -> None:
         why = flaw(message, self.known_tasks)
         if why is None:
             super()._deliver(message, queue)
@@ -122,7 +122,7 @@ class _Stirred:
 stirred = _Stirred()
 
 
-class MemoryChannel(memory.Channel):  # type: ignore[misc]
+class MemoryChannel(memory.Channel):
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
         stirred.stir()
@@ -137,18 +137,21 @@ class MemoryChannel(memory.Channel):  # type: ignore[misc]
         virtual.Channel.close(self)
 
 
-class MemoryTransport(memory.Transport):  # type: ignore[misc]
+class MemoryTransport(memory.Transport):
     Channel = MemoryChannel
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(
+        self, connection: Any, timeout: float | None = None, **_: Any
+    ) -> None:
         """Deliver one message; TimeoutError also when woken for something else."""
         seen = stirred.count
+        cycle: Any = self.cycle
         try:
-            self.cycle.get(self._deliver, timeout=timeout)
+            cycle.get(self._deliver, timeout=timeout)
         except Empty:
             stirred.wait(seen, timeout)
             try:
-                self.cycle.get(self._deliver, timeout=timeout)
+                cycle.get(self._deliver, timeout=timeout)
             except Empty:
                 raise TimeoutError from None
 

@@ -70,7 +70,9 @@ def test_adopt_takes_what_was_handed_over_at_once(
     execution: Execution, held: FakeRun, make_worker: MakeWorker
 ) -> None:
     first = lease("first")
-    first.id = reload(execution).lease_id
+    owner_lease = reload(execution).lease_id
+    assert owner_lease
+    first.id = owner_lease
     assert Execution.objects.hand_over(execution, first)
     make_worker()
     eventually(lambda: held.followers)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu import pools
 
 from executions import bells, services
 from executions.models import Execution, Status
@@ -17,11 +20,12 @@ from testing.servers import Redis
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Every test begins with an empty queue and no memory of a broken broker."""
     bells.forget_failure()
     with app.connection_for_write() as broker:
-        broker.default_channel.queue_purge(app.conf.task_default_queue)
+        channel: Any = broker.default_channel
+        channel.queue_purge(app.conf.task_default_queue)
     yield
     bells.forget_failure()
 
@@ -49,22 +53,31 @@ def test_a_submit_without_a_broker_succeeds(
     assert bells.unheard() is None
 
 
+@contextmanager
+def broker_at(url: str) -> Iterator[None]:
+    """Let this process ring at another broker."""
+    conf: Any = app.conf
+    before = conf.broker_url
+    conf.broker_url = conf.broker_write_url = url
+    _reset_pools()
+    try:
+        yield
+    finally:
+        conf.broker_url = conf.broker_write_url = before
+        _reset_pools()
+
+
 @pytest.fixture
-def elsewhere() -> Any:
+def elsewhere() -> Iterator[None]:
     """The broker is a port where nobody listens."""
-    before = app.conf.broker_url
-    app.conf.broker_url = app.conf.broker_write_url = "redis://127.0.0.1:1/0"
-    _reset_pools()
-    yield
-    app.conf.broker_url = app.conf.broker_write_url = before
-    _reset_pools()
+    with broker_at("redis://127.0.0.1:1/0"):
+        yield
 
 
 def _reset_pools() -> None:
-    from kombu import pools  # noqa: PLC0415
-
-    app._pool = None
-    app.amqp._producer_pool = None
+    celery: Any = app
+    celery._pool = None
+    celery.amqp._producer_pool = None
     pools.reset()
 
 
@@ -95,18 +108,11 @@ def test_the_scheduler_rings_for_each_row_that_is_due(submit: Submit) -> None:
 
 def test_a_broker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
-    before = app.conf.broker_url
-    with Redis(tmp_path / "redis") as server:
-        app.conf.broker_url = app.conf.broker_write_url = server.url
-        _reset_pools()
-        try:
-            assert bells.ring()
-            server.kill()
-            assert not bells.ring()
-            server.start()
-            time.sleep(bells.PAUSE_S + 0.1)
-            assert bells.ring()
-            assert bells.unheard() == 1
-        finally:
-            app.conf.broker_url = app.conf.broker_write_url = before
-            _reset_pools()
+    with Redis(tmp_path / "redis") as server, broker_at(server.url):
+        assert bells.ring()
+        server.kill()
+        assert not bells.ring()
+        server.start()
+        time.sleep(bells.PAUSE_S + 0.1)
+        assert bells.ring()
+        assert bells.unheard() == 1

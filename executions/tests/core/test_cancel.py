@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -96,10 +97,8 @@ def test_cancel_at_any_moment_gives_one_end(
         execution = submit()
         sandbox.script(finished() if chance.random() < 0.5 else HOLD)
         thread = beside(worker.work)
-        canceller = beside(
-            lambda execution=execution: services.cancel(execution),
-            delay_s=chance.random() * 0.01,
-        )
+        delay_s = chance.random() * 0.01
+        canceller = beside(partial(services.cancel, execution), delay_s=delay_s)
         canceller.join(10)
         thread.join(10)
         row = reload(execution)

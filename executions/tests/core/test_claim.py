@@ -37,7 +37,9 @@ def test_claim_writes_who_owns_the_row_and_until_when(execution: Execution) -> N
     assert (row.status, row.attempt) == (Status.STARTING, 1)
     assert (row.lease_id, row.lease_owner) == (mine.id, "somebody")
     assert row.sandbox == "jails:here"
-    assert row.started_at is not None
+    assert row.started_at
+    assert row.lease_until
+    assert row.deadline_at
     assert row.lease_until - row.started_at == timedelta(seconds=15)
     allowed = timedelta(milliseconds=row.budget_ms)
     assert abs(row.deadline_at - row.started_at - allowed) < timedelta(seconds=1)

@@ -57,10 +57,11 @@ def test_anything_else_has_one(message: Any) -> None:
 
 def test_a_bell_as_celery_sends_it_has_no_flaw() -> None:
     with Connection("memory://") as broker:
-        queue = Queue("flaw-test")
-        app.amqp.queues.add(queue)
-        app.send_task("executions.work", connection=broker, queue=queue)
-        message = broker.default_channel._get("flaw-test")
+        queues: Any = app.amqp.queues
+        queues.add(Queue("flaw-test"))
+        app.send_task("executions.work", connection=broker, queue="flaw-test")
+        channel: Any = broker.default_channel
+        message = channel._get("flaw-test")
     assert transports.flaw(json.loads(json.dumps(message)), TASKS) is None
 
 
