@@ -478,6 +478,7 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
         else list(range(uid_base, uid_base + config.max_jails))
     )
     jail.build_root(str(state), config.read_only, uids, rootless=rootless)
+    jail.settle(rootless=rootless)
     return Server(config, folder, groups, uid_base), folder.listen(
         SOCKET_NAME, socket.SOCK_SEQPACKET
     )

@@ -40,10 +40,10 @@ ENVIRONMENT: Final = {
 }
 HOSTNAME: Final = "sandbox"
 ROOTLESS_UID: Final = 1000
+MAX_FILES: Final = 1024
 # What stays the same for every run; the rest comes with the limits of each stage.
 _RLIMITS: Final = {
     resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_NOFILE: 1024,
     resource.RLIMIT_RTPRIO: 0,
     resource.RLIMIT_NICE: 0,
     resource.RLIMIT_MEMLOCK: 64 << 20,
@@ -303,6 +303,25 @@ def _make_devices(dev: Path) -> None:
         (dev / name).symlink_to(aim)
 
 
+def settle(*, rootless: bool) -> None:
+    """Give up, once for the server and all its jails, what none of them needs."""
+    # The server's own line names folders of the host.
+    linux.set_command_line("sandbox server")
+    os.umask(0o022)
+    for limit, most in _RLIMITS.items():
+        _limit(limit, most)
+    if not rootless:
+        os.setgroups([])
+        linux.drop_bounding_set()
+    linux.no_new_privileges()
+
+
+def _limit(limit: int, most: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (value, value))
+
+
 # ---- one jail ----
 
 
@@ -441,22 +460,16 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
     if plan.stage is not None:
         fds += [*plan.stage.enter, *plan.stage.usage]
     linux.close_all_but([*fds, plan.scratch.mount_fd])
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     os.setsid()
     if plan.identity.rootless:
         _map_user(plan.identity.uid, *outer)
     _mount_all(plan.scratch.mount_fd)
-    # The server's own names folders of the host.
-    linux.set_command_line("sandbox agent")
     linux.set_hostname(HOSTNAME)
     linux.loopback_up()
-    os.umask(0o022)
-    for limit, most in _RLIMITS.items():
-        hard = resource.getrlimit(limit)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (value, value))
+    _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
     return JailConfinement(plan.control, plan.cgroup_version, plan.stage)
 
@@ -475,13 +488,12 @@ def _mount_all(scratch_fd: int) -> None:
 
 
 def _drop_privileges(identity: Identity) -> None:
-    linux.drop_bounding_set()
-    if not identity.rootless:
-        os.setgroups([])
+    if identity.rootless:
+        linux.drop_bounding_set()  # a new user namespace comes with a full one
+    else:
         os.setresgid(identity.uid, identity.uid, identity.uid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     linux.drop_capabilities()
-    linux.no_new_privileges()
     linux.install_filter(seccomp.AGENT_FILTER)
     # A change of uid undoes both.
     linux.die_with_parent(signal.SIGKILL)

@@ -69,7 +69,6 @@ _AT_FDCWD: Final = -100
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
-_PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAP_AMBIENT: Final = 47
@@ -277,8 +276,7 @@ def drop_bounding_set() -> None:
     capability = 0
     while True:
         try:
-            if prctl(_PR_CAPBSET_READ, capability):
-                prctl(_PR_CAPBSET_DROP, capability)
+            prctl(_PR_CAPBSET_DROP, capability)
         except OSError as error:
             if error.errno == errno.EINVAL:  # past the last one this kernel knows
                 return
