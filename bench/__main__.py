@@ -88,7 +88,8 @@ def main() -> int:
     parser.add_argument("--strict", action="store_true", help="fail on a missed bound")
     given = parser.parse_args()
     # SIGTERM ends like Ctrl-C, so that no server stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     bench = Bench(QUICK if given.quick else Effort(), is_profile=given.profile)
     for name in given.form or [*forms.FORMS, "submits"]:
         if name == "submits":

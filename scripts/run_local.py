@@ -174,7 +174,8 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8002)
     given = parser.parse_args()
     # SIGTERM ends like Ctrl-C, so that no server stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     print("Preparing the local database…", flush=True)
     manage("migrate", "--verbosity", "0")
     made = credentials()

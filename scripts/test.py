@@ -41,7 +41,7 @@ STOP_S = 60
 GUEST = (
     *(PYTHON, "-m", "scripts.uml.run", "--timeout", "1500"),
     *("--env", "VAR_DIR=/tmp/var", "--", ".venv/bin/python", *PYTEST[1:]),
-    *("-m", "jail", "executions/tests/sandbox"),
+    *("-v", "-m", "jail", "executions/tests/sandbox"),
 )
 
 
@@ -220,7 +220,8 @@ def main() -> int:
     if unknown := set(names) - set(TIERS):
         parser.error(f"no such tier: {', '.join(sorted(unknown))}")
     # SIGTERM ends like Ctrl-C, so that no server stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
         results = run(names, extra)
     except KeyboardInterrupt:

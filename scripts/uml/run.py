@@ -125,7 +125,8 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
     # SIGTERM ends like Ctrl-C, so that the guest never stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="guest-") as name:
         folder = Path(name)
         write_job(folder, given.command, given.env, as_root=given.root)
