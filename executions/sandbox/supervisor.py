@@ -21,6 +21,9 @@ from executions.sandbox.capture import Capture
 from executions.sandbox.launcher import CannotStart, Child
 
 _READ_BYTES = 64 * 1024
+_SMALL_BYTES = 4 * 1024
+_PAUSE_S = 0.002
+"""How long a stream rests after it gave little: the pipe holds what comes meanwhile."""
 _SHORTEST_POLL_S = 0.002
 _LONGEST_NEAR_POLL_S = 0.02
 _LONGEST_POLL_S = 0.5
@@ -118,6 +121,8 @@ class Supervision:
         self._is_stdin_open = True
         self._is_stdin_ending = not stage.is_interactive
         self._streams: dict[int, str] = {}
+        self._resting: list[int] = []
+        self._resume_at = math.inf
         self._status: int | None = None
         self._end = ""
         self._failure: CannotStart | None = None
@@ -157,7 +162,7 @@ class Supervision:
         self._plan_usage(0)
         for fd, name in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             self._streams[fd] = name
-            self._loop.watch(fd, select.POLLIN, functools.partial(self._read, fd))
+            self._watch(fd)
 
     def fail(self, failure: CannotStart) -> None:
         """Let the stage end as one that could not be started."""
@@ -165,6 +170,22 @@ class Supervision:
         self._stop("failed")
 
     # --- streams -------------------------------------------------------------------
+
+    def _watch(self, fd: int) -> None:
+        self._loop.watch(fd, select.POLLIN, functools.partial(self._read, fd))
+
+    def _rest(self, fd: int, now: float) -> None:
+        """Leave the stream alone for a moment: byte-wise writers then cost little."""
+        self._loop.unwatch(fd)
+        self._resting.append(fd)
+        self._resume_at = min(self._resume_at, now + _PAUSE_S)
+
+    def _resume(self) -> None:
+        self._resume_at = math.inf
+        for fd in self._resting:
+            if fd in self._streams:
+                self._watch(fd)
+        self._resting.clear()
 
     def _read(self, fd: int) -> bool:
         """Read once from the stream `fd`; return whether there may be more."""
@@ -176,13 +197,16 @@ class Supervision:
             self._loop.unwatch(fd)
             del self._streams[fd]
             return False
+        now = time.monotonic()
         if self._first_output_at is None:
-            self._first_output_at = time.monotonic()
+            self._first_output_at = now
         self.captures[self._streams[fd]].write(data)
         self._loop.news()
         self._output_left -= len(data)
         if self._output_left < 0:
             self._stop("output")
+        if len(data) < _SMALL_BYTES and not self.is_over:
+            self._rest(fd, now)
         return True
 
     def give_stdin(self, data: bytes) -> None:
@@ -233,12 +257,14 @@ class Supervision:
     def wake_at(self) -> float:
         if self.is_over:
             return 0.0
-        return min(self._wall_at, self._usage_at)
+        return min(self._wall_at, self._usage_at, self._resume_at)
 
     def tick(self, now: float) -> None:
         """Check what is due; may set is_over."""
         if self.is_over:
             return
+        if now >= self._resume_at:
+            self._resume()
         if now >= self._wall_at:
             self._stop("wall_time")
         elif now >= self._usage_at:
