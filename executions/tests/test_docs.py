@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,19 @@ def test_docs_link_to_what_is_there(page: Path) -> None:
     local = [link for link in links if "://" not in link and not link.startswith("/")]
     broken = [link for link in local if not (page.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.jail
+def test_docs_example_of_the_library_runs_as_written() -> None:
+    readme = (ROOT / "README.md").read_text()
+    example = re.search(r"```python\n(.*?)```", readme, re.S)
+    assert example is not None
+    # Without a site folder: no package but our own can be imported.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", example[1]],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == b"b'42\\n'\n"
