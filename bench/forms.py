@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testing.deployment import Deployment
+from testing.forkservers import forkserver_states
 from testing.servers import REPOSITORY, Command, accepts, free_port, wait_until
 
 SETTINGS = {"LOG_LEVEL": "WARNING"}
@@ -77,14 +77,11 @@ def embedded() -> Iterator[Form]:
                 name="embedded",
                 port=port,
                 key=key[-1],
-                roots=lambda: [server.pid, *_named(str(folder))],
+                roots=lambda: [server.pid, *_forkservers(folder / "sandbox")],
             )
     finally:
         # The fork server ends with `serve`; one that stays would distort what follows.
-        for pid in _named(str(folder)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not _named(str(folder)), "embedded server gone")
+        wait_until(lambda: not _forkservers(folder / "sandbox"), "fork server gone")
     shutil.rmtree(folder)
 
 
@@ -106,14 +103,8 @@ def _manage(env: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def _named(word: str) -> list[int]:
-    """Return the processes that have this word in their arguments."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if word.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
+def _forkservers(state_dir: Path) -> list[int]:
+    return [state["pid"] for state in forkserver_states(state_dir)]
 
 
 def memory_bytes(form: Form) -> dict[str, int]:

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any, Self
 import psycopg
 from celery import Celery
 
-from executions.sandbox.forkserver import MESSAGE_BYTES, SOCKET_NAME
+from testing.forkservers import forkserver_states
 from testing.servers import (
     REPOSITORY,
     Command,
@@ -217,17 +216,7 @@ class Deployment:
 
     def forkserver_states(self) -> list[dict[str, Any]]:
         """What each fork server of this deployment says of itself: pid, counts."""
-        states = []
-        for path in self.state_dir.glob(f"*/{SOCKET_NAME}"):
-            with (
-                contextlib.suppress(OSError),
-                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,
-            ):
-                connection.settimeout(5)
-                connection.connect(str(path))
-                connection.send(b'{"op": "status"}')
-                states.append(json.loads(connection.recv(MESSAGE_BYTES)))
-        return states
+        return forkserver_states(self.state_dir)
 
     def forkserver_pids(self) -> list[int]:
         return [state["pid"] for state in self.forkserver_states()]
