@@ -168,7 +168,7 @@ class Connection:
         self.stage = stage
         self.is_announced = False
         seen = self.seen[stage] if stage < len(self.seen) else [0, 0]
-        self.sent = dict(zip(STREAMS, seen, strict=False)) if seen else self.sent
+        self.sent = dict(zip(STREAMS, seen, strict=True))
 
 
 class Run:
@@ -411,7 +411,8 @@ class Agent:
 
     def _obey_hello(self, connection: Connection, frame: Frame) -> None:
         told = frame.header.get("token", "") if frame.kind == "hello" else ""
-        if not hmac.compare_digest(told.encode(), (self._token or "").encode()):
+        expected = (self._token or "").encode()
+        if not hmac.compare_digest(told.encode("utf-8", "replace"), expected):
             self._refuse(connection, "unauthorized", "wrong token")
             return
         connection.is_known = True

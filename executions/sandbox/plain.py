@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -55,12 +55,15 @@ class _Sandbox:
         self, warm: Prestart | None, bounds: Bounds, path: str, token: str | None
     ) -> None:
         self.folder = tempfile.mkdtemp(prefix="plain-sandbox-")
-        self.address = f"{self.folder}/agent.sock"
         for name in ("scratch", "temporary"):
             Path(self.folder, name).mkdir()
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self.address)
-        listener.listen(64)
+        if token is None:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(f"{self.folder}/agent.sock")
+            listener.listen(64)
+        else:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.family, self.address = listener.family, listener.getsockname()
         theirs, self._lifeline = os.pipe()
         config = {
             "folder": self.folder,
@@ -82,7 +85,7 @@ class _Sandbox:
         os.close(theirs)
 
     def connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX)
+        sock = socket.socket(self.family)
         try:
             sock.connect(self.address)
         except OSError:
@@ -106,7 +109,11 @@ class _Sandbox:
 
 
 class PlainBackend:
-    """A Backend without confinement; prepare() starts its agents ahead of runs."""
+    """A Backend without confinement; prepare() starts its agents ahead of runs.
+
+    With `token`, workers and agents speak over TCP, as with pods, and not over a unix
+    socket, as with jails.
+    """
 
     def __init__(
         self,
@@ -137,10 +144,10 @@ class PlainBackend:
         warm = self._prestarts.get(prestart) if prestart is not None else None
         return _Sandbox(warm, self._bounds, self._path, self._token)
 
-    def new_address(self) -> str:
-        """Start an agent that is nobody's yet and return its socket's path."""
+    def new_agent(self) -> Callable[[], socket.socket]:
+        """Start an agent that is nobody's yet; return what connects to it."""
         self.prepare()
-        return self._waiting[None][-1].address
+        return self._waiting[None][-1].connect
 
     def start(self, spec: RunSpec) -> AgentSession:
         self._sweep()

@@ -153,7 +153,14 @@ def _is_argv(value: Any) -> bool:
 _COMMAND = _object({"argv": _is_argv, "env": _is_env, "limits": _LIMITS})
 _FILE = _object({"path": is_path, "size": is_count})
 _CASE = _object({"stdin_bytes": is_count, "args": _ARGS})
-_SEEN = _list_of(is_count, 2)
+
+
+def _is_seen(value: Any) -> bool:
+    return (
+        type(value) is list and len(value) == len(STREAMS) and all(map(is_count, value))
+    )
+
+
 _KEPT = _object({"total": is_count, "head": is_count, "tail": is_count})
 
 ENDS = (
@@ -209,7 +216,7 @@ TO_AGENT: Mapping[str, Kind] = {
         },
         MAX_RUN_BODY_BYTES,
     ),
-    "attach": Kind({"key": _is_key, "seen": _list_of(_SEEN, MAX_CASES + 1)}),
+    "attach": Kind({"key": _is_key, "seen": _list_of(_is_seen, MAX_CASES + 1)}),
     "stdin": Kind({}, MAX_CHUNK_BYTES),
     "close_stdin": Kind({}),
     "signal": Kind({"number": _is_signal}),

@@ -191,11 +191,11 @@ def test_agent_gives_up_an_outcome_that_nobody_fetches(
 
 def test_idle_agent_ends_by_itself(make_plain: Callable[..., PlainBackend]) -> None:
     backend = make_plain(bounds=Bounds(idle_s=0.1))
-    path = backend.new_address()
+    connect = backend.new_agent()
 
     def has_ended() -> bool:
         try:
-            connect(path).close()
+            connect().close()
         except ConnectionRefusedError:
             return True
         return False
@@ -219,19 +219,16 @@ def test_agent_ends_with_its_backend(make_plain: Callable[..., PlainBackend]) ->
 # --- what a stranger on the agent's socket can do ------------------------------------
 
 
+Connect = Callable[[], socket.socket]
+NewAgent = Callable[..., Connect]
+
+
 @pytest.fixture
-def address(make_plain: Callable[..., PlainBackend]) -> Callable[..., str]:
-    def serve(**kwargs: object) -> str:
-        return make_plain(**kwargs).new_address()
+def new_agent(make_plain: Callable[..., PlainBackend]) -> NewAgent:
+    def start(**kwargs: object) -> Connect:
+        return make_plain(**kwargs).new_agent()
 
-    return serve
-
-
-def connect(address: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(address)
-    return sock
+    return start
 
 
 def frames(sock: socket.socket) -> list[Frame]:
@@ -242,12 +239,12 @@ def frames(sock: socket.socket) -> list[Frame]:
     return found
 
 
-def test_agent_refuses_a_second_run(address: Callable[..., str]) -> None:
-    path = address()
-    mine = AgentSession.start(connect(path), spec(WAITS, interactive=True))
+def test_agent_refuses_a_second_run(new_agent: NewAgent) -> None:
+    connect = new_agent()
+    mine = AgentSession.start(connect(), spec(WAITS, interactive=True))
     next(e for e in mine.events() if isinstance(e, OutputChunk))
 
-    other = AgentSession.start(connect(path), spec("print(2)"))
+    other = AgentSession.start(connect(), spec("print(2)"))
     with pytest.raises(SandboxUnavailable):
         list(other.events())
 
@@ -255,21 +252,21 @@ def test_agent_refuses_a_second_run(address: Callable[..., str]) -> None:
     assert finish(mine)[0].cases[0].exit_code == 1
 
 
-def test_same_run_sent_again_is_an_attach(address: Callable[..., str]) -> None:
-    path, run = address(), spec("print('once')")
-    AgentSession.start(connect(path), run).detach()
+def test_same_run_sent_again_is_an_attach(new_agent: NewAgent) -> None:
+    connect, run = new_agent(), spec("print('once')")
+    AgentSession.start(connect(), run).detach()
     time.sleep(0.2)
 
-    outcome, _ = finish(AgentSession.start(connect(path), run))
+    outcome, _ = finish(AgentSession.start(connect(), run))
 
     assert outcome.cases[0].stdout == Output(b"once\n")
 
 
-def test_attach_leaves_out_what_was_seen(address: Callable[..., str]) -> None:
-    path, run = address(), spec("print('0123456789')")
-    AgentSession.start(connect(path), run).detach()
+def test_attach_leaves_out_what_was_seen(new_agent: NewAgent) -> None:
+    connect, run = new_agent(), spec("print('0123456789')")
+    AgentSession.start(connect(), run).detach()
     time.sleep(0.3)
-    sock = connect(path)
+    sock = connect()
     sock.sendall(encode("attach", {"key": run.key, "seen": [[4, 0]]}))
 
     decoder = Decoder(FROM_AGENT)
@@ -292,43 +289,56 @@ def test_attach_leaves_out_what_was_seen(address: Callable[..., str]) -> None:
         b"\xff" * 8,
     ],
 )
-def test_agent_hangs_up_on_nonsense(address: Callable[..., str], data: bytes) -> None:
-    path = address()
-    sock = connect(path)
+def test_agent_hangs_up_on_nonsense(new_agent: NewAgent, data: bytes) -> None:
+    connect = new_agent()
+    sock = connect()
     sock.sendall(data)
 
     assert frames(sock)[-1].header["code"] == "bad_frame"
-    outcome, _ = finish(AgentSession.start(connect(path), spec("print(1)")))
+    outcome, _ = finish(AgentSession.start(connect(), spec("print(1)")))
     assert outcome.cases[0].stdout == Output(b"1\n")
 
 
-def test_agent_refuses_a_run_it_cannot_hold(address: Callable[..., str]) -> None:
-    path = address(bounds=Bounds(held_bytes=1_000_000))
-    session = AgentSession.start(connect(path), spec("print(1)"))
+def test_agent_refuses_a_run_it_cannot_hold(new_agent: NewAgent) -> None:
+    connect = new_agent(bounds=Bounds(held_bytes=1_000_000))
+    session = AgentSession.start(connect(), spec("print(1)"))
 
     with pytest.raises(Exception, match="bad_run: the output could exceed"):
         list(session.events())
 
 
 def test_silent_connections_do_not_keep_others_out(
-    address: Callable[..., str],
+    new_agent: NewAgent,
 ) -> None:
-    path = address()
-    silent = [connect(path) for _ in range(30)]
+    connect = new_agent()
+    silent = [connect() for _ in range(30)]
 
-    outcome, _ = finish(AgentSession.start(connect(path), spec("print(1)")))
+    outcome, _ = finish(AgentSession.start(connect(), spec("print(1)")))
 
     assert outcome.cases[0].stdout == Output(b"1\n")
     for sock in silent:
         sock.close()
 
 
-def test_token_is_asked_for(address: Callable[..., str]) -> None:
-    path = address(token="s3cret")
-    for token in (None, "", "wrong"):
-        session = AgentSession.start(connect(path), spec("print(1)"), token=token)
-        with pytest.raises((SandboxUnavailable, SandboxGone)):
+def test_tcp_agent_asks_for_its_token(new_agent: NewAgent) -> None:
+    connect = new_agent(token="s3cret")
+    for token in (None, "", "wrong", "s3cret ", "\udc00"):
+        session = AgentSession.start(connect(), spec("print(1)"), token=token)
+        with pytest.raises(SandboxUnavailable):
             list(session.events())
 
-    session = AgentSession.start(connect(path), spec("print(1)"), token="s3cret")
+    session = AgentSession.start(connect(), spec("print(1)"), token="s3cret")
     assert finish(session)[0].cases[0].stdout == Output(b"1\n")
+
+
+def test_tcp_agent_runs_programs_and_holds_outcomes(
+    make_plain: Callable[..., PlainBackend],
+) -> None:
+    backend = make_plain(token="s3cret")
+    run = spec("print('x' * 1_000_000)", limits={"output_bytes": 2_000_000})
+    backend.start(run).detach()
+    time.sleep(0.2)
+
+    outcome, _ = finish(backend.attach(run.key))
+
+    assert outcome.cases[0].stdout == Output(b"x" * 1_000_000 + b"\n")

@@ -108,6 +108,8 @@ def test_decoder_bounds_strangers_until_they_are_allowed() -> None:
         {"kind": "attach", "key": "", "seen": []},
         {"kind": "attach", "key": "a\nb", "seen": []},
         {"kind": "attach", "key": "a", "seen": [[-1, 0]]},
+        {"kind": "attach", "key": "a", "seen": [[1]]},
+        {"kind": "attach", "key": "a", "seen": [[]]},
     ],
 )
 def test_decoder_refuses_a_wrong_header(header: object) -> None:
