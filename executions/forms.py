@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -16,6 +17,9 @@ from executions import presentation, runtimes, specs
 from executions.limits import MIB
 from executions.models import Execution, ExecutionQuerySet, Status
 from executions.verdicts import Verdict
+
+# Browsers drop or change these.
+_NOT_IN_TEXT_FIELDS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,24 @@ def initial_of(execution: Execution) -> dict[str, Any]:
             if execution.limits.get(limit.name) != defaults[limit.name]
         },
     }
+
+
+def losses_of(execution: Execution) -> Iterator[str]:
+    """Yield what text fields cannot hold of an execution, in plain words."""
+    files = presentation.program_files(execution)
+    entry = next((file for file in files if file.is_entry_point), None)
+    if entry and not _is_editable(entry.text):
+        yield "The program is not plain text and changes when it is edited here."
+    if not _is_editable(presentation.as_text(bytes(execution.stdin))):
+        yield "The input is not plain text and changes when it is sent from here."
+    if any(not text or "\n" in text for text in execution.args):
+        yield "Arguments that are empty or have several lines are not kept here."
+    if any("\n" in text for text in execution.env.values()):
+        yield "Variables of several lines are not kept here."
+
+
+def _is_editable(text: str | None) -> bool:
+    return text is not None and not _NOT_IN_TEXT_FIELDS.search(text)
 
 
 def submission_of(execution: Execution) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def program_files(execution: Execution) -> Iterator[ProgramFile]:
         content = base64.b64decode(entry["content"])
         yield ProgramFile(
             path=entry["path"],
-            text=_text(content),
+            text=as_text(content),
             size_bytes=len(content),
             is_entry_point=entry["path"] == execution.entry_point,
         )
@@ -296,7 +296,8 @@ def program(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _text(content: bytes) -> str | None:
+def as_text(content: bytes) -> str | None:
+    """Decode UTF-8, or return None when it is something else."""
     try:
         return content.decode()
     except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -49,7 +49,9 @@ def editor(request: _SignedInRequest) -> HttpResponse:
     if request.method == "POST":
         return _submit(request, earlier)
     initial = forms.initial_of(earlier) if earlier else _blank(request)
-    return _editor_page(request, forms.ProgramForm(initial=initial), earlier)
+    form = forms.ProgramForm(initial=initial)
+    losses = list(forms.losses_of(earlier)) if earlier else []
+    return _editor_page(request, form, earlier, losses=losses)
 
 
 def _earlier(user: User, text: str | None) -> Execution | None:
@@ -96,6 +98,7 @@ def _editor_page(
     form: forms.ProgramForm,
     earlier: Execution | None,
     *,
+    losses: Sequence[str] = (),
     status: int = 200,
 ) -> HttpResponse:
     choices = languages.choices()
@@ -104,6 +107,7 @@ def _editor_page(
     others = _other_files(earlier)
     context = {
         "form": form,
+        "losses": losses,
         "runtimes": choices,
         "runtime_data": {
             each.key: {"source_name": each.source_name, "sample": each.sample}

@@ -3,7 +3,9 @@
 "use strict";
 
 const Result = (() => {
+  // The server answers early when the run ends, but not when it leaves the queue.
   const WAIT_S = 25;
+  const QUEUE_WAIT_S = 3;
   const RETRY_MS = 1000;
   const body = document.getElementById("result-body");
   const card = document.getElementById("result");
@@ -49,19 +51,23 @@ const Result = (() => {
     let waits = 0;
     while (followed === mine) {
       try {
-        const answer = await fetch(`${address}?wait=${waits}`, { redirect: "error" });
+        const answer = await fetch(`${address}?wait=${waits}`, { redirect: "manual" });
         if (followed !== mine) return;
         if (answer.status === 404) {
           say("This execution does not exist any more.");
           return;
         }
+        if (answer.type === "opaqueredirect") {
+          say("You are not logged in any more. The run goes on: log in to see its result.");
+          return;
+        }
         if (answer.ok) {
           if (draw(await answer.text())) return;
-          waits = WAIT_S;
+          waits = current().dataset.status === "queued" ? QUEUE_WAIT_S : WAIT_S;
           continue;
         }
       } catch (error) {
-        // The server is away, or the session has ended (a redirect to the log-in page).
+        // The server is away.
         if (!(error instanceof TypeError)) throw error;
       }
       await pause(RETRY_MS);

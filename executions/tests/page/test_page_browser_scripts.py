@@ -47,7 +47,7 @@ def victim(
     person = visit(bypass_csp=request.param == "without-csp")
     calls: list[str] = []
     person.tab.expose_function("marker", lambda: calls.append(person.tab.url))
-    person.log_in(staff.username)
+    person.enter(staff)
     yield person
     person.tab.wait_for_timeout(200)
     assert calls == []

@@ -142,6 +142,31 @@ def test_editor_ignores_an_earlier_program_that_is_not_there(
     assert run(page, based_on="").runtime == "python"
 
 
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ({"files": [stored_file("main.py", b"\xff")]}, "The program is not plain text"),
+        ({"files": [stored_file("main.py", b"a\0")]}, "The program is not plain text"),
+        ({"stdin": b"\x1b[31m"}, "The input is not plain text"),
+        ({"args": ["a\nb"]}, "Arguments that are empty"),
+        ({"args": [""]}, "Arguments that are empty"),
+        ({"env": {"A": "1\n2"}}, "Variables of several lines"),
+    ],
+)
+def test_editor_says_what_it_cannot_keep(
+    page: Client, make_execution: MakeExecution, fields: dict[str, Any], warning: str
+) -> None:
+    text = page.get(f"/?from={make_execution(**fields).pk}").content.decode()
+    assert warning in text
+
+
+def test_editor_warns_of_nothing_without_need(
+    page: Client, make_execution: MakeExecution
+) -> None:
+    execution = make_execution(stdin="grüße\t\r\n".encode(), args=["a b"])
+    assert b"message-warning" not in page.get(f"/?from={execution.pk}").content
+
+
 @pytest.fixture
 def absent_language(tmp_path: Path) -> Iterator[None]:
     """A language whose toolchain is nowhere, added as anybody adds one: as a file."""
