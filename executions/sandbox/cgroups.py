@@ -257,9 +257,7 @@ class Cgroups:
                 os.rmdir(name, dir_fd=hierarchy.fd)
             except FileNotFoundError:
                 pass
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
+            except OSError:
                 removed = False
         return removed
 

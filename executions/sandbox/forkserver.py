@@ -15,6 +15,7 @@ import gc
 import hashlib
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -81,6 +82,7 @@ class Wish(NamedTuple):
         stages = [
             {name: int(stage[name]) for name in ("memory_bytes", "max_processes")}
             for stage in request["stages"]
+            for _ in range(int(stage["count"]))
         ]
         if not stages:
             raise Refused("bad_request", "a run has at least one stage")
@@ -130,7 +132,7 @@ class Server:
                 self._turn()
         finally:
             self._pool.end()
-            self._folder.remove()
+        self._folder.remove()  # after a crash it stays, with the log in it
 
     def _turn(self) -> None:
         happened = self._selector.select(self._patience())
@@ -227,11 +229,14 @@ class Server:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self._send(worker, {"error": "bad_request", "message": repr(error)})
 
-    def _send(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _send(self, worker: Worker, message: Mapping[str, Any]) -> bool:
+        """Answer a worker; False when it is gone."""
         try:
             worker.connection.send(json.dumps(message).encode())
         except OSError:
             self._forget_worker(worker)
+            return False
+        return True
 
     def _forget_worker(self, worker: Worker) -> None:
         if worker not in self._workers:
@@ -339,7 +344,8 @@ class Server:
         hold_s = wish.wall_s + self._outcome_linger_s + _OVERDUE_S
         ready.give_up_at = time.monotonic() + hold_s
         self._by_key[wish.key] = ready
-        self._send(worker, self._handout(ready))
+        if not self._send(worker, self._handout(ready)):
+            self._pool.kill(ready)
 
 
 class Folder:
@@ -472,6 +478,8 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
             raise
     rootless = os.geteuid() != 0
     uid_base = None if rootless else _claim_uids(config)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uids = (
         [jail.ROOTLESS_UID]
         if uid_base is None

@@ -374,7 +374,9 @@ class JailPool:
         for made in list(self._jails.values()):
             self.kill(made)
         for made in list(self._jails.values()):
-            select.select([made.pidfd], [], [], _END_TIMEOUT_S)
+            poll = select.poll()
+            poll.register(made.pidfd, select.POLLIN)
+            poll.poll(_END_TIMEOUT_S * 1000)
             self._reap(made)
         deadline = time.monotonic() + _END_TIMEOUT_S
         while self._busy_cgroups and time.monotonic() < deadline:

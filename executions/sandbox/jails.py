@@ -97,33 +97,22 @@ class JailBackend:
         self.scope = f"jails:{_installation(self._state)}"
 
     def start(self, spec: RunSpec) -> Session:
-        stages = [] if spec.compile is None else [spec.compile.limits]
-        stages += [spec.run.limits] * len(spec.cases)
-        answer = self._ask(
-            {
-                "op": "take",
-                "key": spec.key,
-                "prestart": spec.prestart,
-                "stages": [
-                    {
-                        "memory_bytes": limits.memory_bytes,
-                        "max_processes": limits.max_processes,
-                    }
-                    for limits in stages
-                ],
-                "scratch_bytes": max(limits.scratch_bytes for limits in stages),
-                "wall_s": sum(limits.wall_time_ms for limits in stages) / 1000,
-            },
-            timeout_s=_TAKE_TIMEOUT_S,
-        )
+        try:
+            answer = self._ask(_wish(spec), timeout_s=_TAKE_TIMEOUT_S)
+        except _NoAnswer:
+            self._give_back(spec.key)
+            raise
         try:
             agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
             return AgentSession.start(agent, spec, unenforced=answer["unenforced"])
         except (OSError, SandboxUnavailable) as error:
-            with contextlib.suppress(SandboxError):
-                give_back = {"op": "give_back", "key": spec.key}
-                self._ask(give_back, timeout_s=_ANSWER_TIMEOUT_S)
+            self._give_back(spec.key)
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
+
+    def _give_back(self, key: str) -> None:
+        """End the jail of a run that was not sent, and keep the key from starting."""
+        with contextlib.suppress(SandboxError):
+            self._ask({"op": "give_back", "key": key}, timeout_s=_ANSWER_TIMEOUT_S)
 
     def attach(self, key: str) -> Session:
         answer, folder = self._find(key)
@@ -267,6 +256,28 @@ class JailBackend:
             raise SandboxUnavailable(report["problem"])
 
 
+def _wish(spec: RunSpec) -> dict[str, Any]:
+    """Return what the fork server has to know of a run."""
+    stages = [(spec.run.limits, len(spec.cases))]
+    if spec.compile is not None:
+        stages.insert(0, (spec.compile.limits, 1))
+    return {
+        "op": "take",
+        "key": spec.key,
+        "prestart": spec.prestart,
+        "stages": [
+            {
+                "count": count,
+                "memory_bytes": limits.memory_bytes,
+                "max_processes": limits.max_processes,
+            }
+            for limits, count in stages
+        ],
+        "scratch_bytes": max(limits.scratch_bytes for limits, _ in stages),
+        "wall_s": sum(limits.wall_time_ms * count for limits, count in stages) / 1000,
+    }
+
+
 def _first_word(server: subprocess.Popen[bytes], request: bytes) -> dict[str, Any]:
     """Return what a fork server reports once it got its settings."""
     with server as starter:  # it goes on as a grandchild
@@ -275,7 +286,7 @@ def _first_word(server: subprocess.Popen[bytes], request: bytes) -> dict[str, An
         with contextlib.suppress(OSError):
             starter.stdin.write(request)
             starter.stdin.close()
-        heard, _, _ = select.select([starter.stdout], [], [], _START_TIMEOUT_S)
+        heard = _has_input(starter.stdout.fileno(), _START_TIMEOUT_S)
         word = starter.stdout.readline() if heard else b""
     try:
         report: dict[str, Any] = json.loads(word)
@@ -288,6 +299,16 @@ class _ServerEnded(SandboxUnavailable):
     """The fork server, and every jail with it, has ended."""
 
 
+class _NoAnswer(SandboxUnavailable):
+    """The fork server did not answer in time; it may do later what was asked."""
+
+
+def _has_input(fd: int, timeout_s: float) -> bool:
+    poll = select.poll()  # select() cannot have descriptors above 1023
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
 class _Connection:
     """A connection to a fork server; one request at a time."""
 
@@ -297,7 +318,7 @@ class _Connection:
 
     def is_open(self) -> bool:
         """Tell whether the server is still there; it never speaks unasked."""
-        return self.usable and not select.select([self._socket], [], [], 0)[0]
+        return self.usable and not _has_input(self._socket.fileno(), 0)
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Return the answer; raise SandboxUnavailable or SandboxGone if it is no."""
@@ -307,7 +328,7 @@ class _Connection:
             self._socket.send(json.dumps(request).encode())
             message = self._socket.recv(forkserver.MESSAGE_BYTES)
         except TimeoutError as error:
-            raise SandboxUnavailable("no jail became free in time") from error
+            raise _NoAnswer("no jail became free in time") from error
         except OSError as error:
             raise _ServerEnded(f"the fork server ended: {error}") from error
         if not message:

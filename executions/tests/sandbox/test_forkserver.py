@@ -229,7 +229,7 @@ def test_attach_before_the_run_was_sent_ends_the_jail(make: Make) -> None:
     wish = {
         "op": "take",
         "key": "paused",
-        "stages": [{"memory_bytes": 1 << 28, "max_processes": 8}],
+        "stages": [{"count": 1, "memory_bytes": 1 << 28, "max_processes": 8}],
         "scratch_bytes": 1 << 20,
         "wall_s": 1,
     }
