@@ -133,12 +133,12 @@ class PlainBackend:
         self._fenced: set[str] = set()
         self._lock = threading.Lock()
 
-    def prepare(self, prestart: str | None = None, count: int = 1) -> None:
-        """Start agents ahead, to be taken by later runs."""
-        for _ in range(count):
-            sandbox = self._new(prestart)
-            with self._lock:
-                self._waiting.setdefault(prestart, []).append(sandbox)
+    def prepare(self, prestart: str | None = None) -> int:
+        """Start an agent ahead, to be taken by a later run; return its pid."""
+        sandbox = self._new(prestart)
+        with self._lock:
+            self._waiting.setdefault(prestart, []).append(sandbox)
+        return sandbox.process.pid
 
     def _new(self, prestart: str | None) -> _Sandbox:
         warm = self._prestarts.get(prestart) if prestart is not None else None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -201,8 +205,34 @@ def test_two_warm_interpreters_have_their_own_hash_seed(runner: Runner) -> None:
     assert len(seen) == 2
 
 
-def test_interpreter_that_died_waiting_is_replaced(runner: Runner) -> None:
-    # No warm interpreter of this name exists, nor does the run mind.
+def test_interpreter_that_died_waiting_is_replaced(
+    plain_backend: PlainBackend,
+) -> None:
+    agent = plain_backend.prepare("python")
+    for pid in children_of(agent):
+        os.kill(pid, signal.SIGKILL)
+
+    case = Runner(plain_backend).case("print(1)", prestart="python")
+
+    assert case.stdout.head == b"1\n"
+
+
+def test_unknown_prestart_is_an_ordinary_start(runner: Runner) -> None:
     case = runner.case("print(1)", prestart="no-such")
 
     assert case.stdout.head == b"1\n"
+
+
+def children_of(parent: int) -> list[int]:
+    """Wait for the first child of a process; return all there are."""
+    give_up_at = time.monotonic() + 10
+    while time.monotonic() < give_up_at:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(path.parent.name))
+        if found:
+            return found
+        time.sleep(0.02)
+    raise TimeoutError
