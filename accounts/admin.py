@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from accounts.forms import AdminLogInForm
 from accounts.models import ApiKey, User
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ else:
     ApiKeyAdminBase = admin.ModelAdmin
 
 admin.site.register(User, UserAdmin)
+admin.site.login_form = AdminLogInForm
 
 # An attribute of the request, which error reports do not print as they print META.
 _NEW_KEY_TEXT = "_new_api_key_text"

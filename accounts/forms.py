@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import ValidationError
 from django.utils import timezone
+
+from accounts import guesses
 
 LIFETIMES_DAYS = (
     ("", "Never"),
@@ -18,11 +22,28 @@ LIFETIMES_DAYS = (
 
 
 class LogInForm(AuthenticationForm):
-    """Django's own, with the attributes that password managers look for."""
+    """Django's own, which stops listening after too many wrong passwords."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["username"].widget.attrs.update({"autocomplete": "username"})
+    def clean(self) -> dict[str, Any]:
+        if self.request is None:
+            return super().clean()
+        username = self.cleaned_data.get("username") or ""
+        if guesses.are_too_many(self.request, username):
+            minutes = guesses.WINDOW_S // 60
+            raise ValidationError(
+                f"Too many wrong passwords. Please try again in {minutes} minutes."
+            )
+        try:
+            cleaned = super().clean()
+        except ValidationError:
+            guesses.count(self.request, username)
+            raise
+        guesses.forget(self.request, username)
+        return cleaned
+
+
+class AdminLogInForm(LogInForm, AdminAuthenticationForm):
+    """The same for the admin, which lets only members of staff in."""
 
 
 class ApiKeyForm(forms.Form):
