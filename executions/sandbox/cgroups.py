@@ -19,11 +19,13 @@ from typing import Final, NamedTuple
 from executions.sandbox.agent import Usage
 
 PREFIX: Final = "coding-platform."
-# A program may start many threads: together they weigh less than the worker and agent.
 # What sockets may hold beside everything else, where the kernel counts it apart.
 SOCKET_MEMORY_PART: Final = 0.125
-CPU_WEIGHT: Final = 50  # of a default of 100 (version 2)
-CPU_SHARES: Final = 512  # of a default of 1024 (version 1)
+# Programs weigh as much as one task each, however many threads they start.
+_SHARES_OF_A_TASK: Final = 1024  # version 1; at most _MOST_SHARES
+_MOST_SHARES: Final = 1 << 18
+# The agents, beside all the programs of which they must not be starved.
+_AGENTS_WEIGHT: Final = 1000  # version 2; a program's is 100
 
 
 class CgroupsUnusable(Exception):
@@ -126,16 +128,11 @@ class Stage:
 
     def _prepare(self) -> None:
         if self._groups.version == 1:
-            if self._groups.has("cpu"):
-                _write(self._fd_of("cpu"), "cpu.shares", str(CPU_SHARES))
             return
-        fd = self._fds[0]
         for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
             # Neither exists on every kernel: without swap accounting there is no limit.
             with contextlib.suppress(FileNotFoundError):
-                _write(fd, name, value)
-        if self._groups.has("cpu"):
-            _write(fd, "cpu.weight", str(CPU_WEIGHT))
+                _write(self._fds[0], name, value)
 
     def limit(self, memory_bytes: int, max_processes: int) -> None:
         """Set the limits; what is used already may be more than a lower one allows.
@@ -248,6 +245,18 @@ class Cgroups:
 
     def create(self, name: str) -> Stage:
         return Stage(self, name)
+
+    def weigh(self, running: int) -> None:
+        """Let all programs together weigh as much as this many tasks.
+
+        Where each task counts by itself (version 1), their common directory would
+        weigh as much as one. On version 2 we are one of several such directories.
+        """
+        if self.version == 1:
+            shares = min(_SHARES_OF_A_TASK * max(running, 1), _MOST_SHARES)
+            for hierarchy in self.hierarchies:
+                if "cpu" in hierarchy.controllers:
+                    _write(hierarchy.fd, "cpu.shares", str(shares))
 
     def remove(self, name: str) -> bool:
         """Remove a cgroup; False when the kernel still finds it busy: try again."""
@@ -371,6 +380,8 @@ def find_version_2(
         _enable(path, _NEEDED)
         has_weights = "cpu" in available and _enable_weights(parent, path)
         former_home = _move_home(mount, f"{path}/{_HOME}")
+        if has_weights:
+            Path(path, _HOME, "cpu.weight").write_text(str(_AGENTS_WEIGHT))
     except OSError as error:
         raise CgroupsUnusable(
             f"the cgroup {parent} does not belong to this user ({error.strerror}): "

@@ -148,8 +148,13 @@ class JailPool:
             suited = ready[0]
         if suited is not None:
             self._warm.remove(suited)
+            self._weigh()
             self._delay_refill(_REFILL_DELAY_S)
         return suited
+
+    def _weigh(self) -> None:
+        if self._groups is not None:
+            self._groups.weigh(len(self._jails) - len(self._warm))
 
     def missing(self, kinds: Iterable[str]) -> str | None:
         """Return the first kind of these that no jail on its way is for."""
@@ -342,6 +347,7 @@ class JailPool:
             self._warm.remove(made)
             self._delay_refill(_REFILL_BACKOFF_S)  # a warm one does not end by itself
         self._jails.pop(made.name, None)
+        self._weigh()
         self._clean_up(made)
         self._loop.jail_has_ended(made)
 

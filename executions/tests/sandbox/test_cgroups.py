@@ -193,3 +193,16 @@ def test_version_2_without_controllers_defers_to_version_1(tmp_path: Path) -> No
     other = cgroups.Mount("/sys/fs/cgroup/memory", "/", 1, frozenset({"memory"}))
     with pytest.raises(CgroupsUnusable, match=r"^$"):
         cgroups.find_version_2("x", [mount, other], {"": "/"}, str(tmp_path))
+
+
+@pytest.mark.parametrize(("running", "shares"), [(0, 1024), (3, 3072), (999, 262144)])
+def test_programs_weigh_as_much_as_tasks(
+    groups: Cgroups, running: int, shares: int
+) -> None:
+    groups.weigh(running)
+    if groups.version == 1:
+        (path,) = (p for p in groups.paths if Path(p, "cpu.shares").exists())
+        assert int(Path(path, "cpu.shares").read_text()) == shares
+    else:
+        weight = Path(groups.paths[0], "server", "cpu.weight").read_text()
+        assert int(weight) == 1000
