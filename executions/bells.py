@@ -6,16 +6,26 @@ rows are not claimed and rings again.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from functools import cache
 from typing import Any
+from uuid import uuid4
 
+import redis
 from celery import current_app
+from django.conf import settings
+from kombu import Connection, Queue
 from kombu.exceptions import ChannelError, OperationalError
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
 WORK = "executions.work"
+_ID = "00000000-0000-0000-0000-000000000000"
 PAUSE_S = 1.0
 """How long not to try again after a bell that could not be rung."""
 
@@ -28,13 +38,60 @@ def ring(times: int = 1) -> bool:
     if time.monotonic() < _silent_until:
         return False
     try:
-        for _ in range(times):
-            current_app.send_task(WORK, ignore_result=True, retry=False)
-    except (OperationalError, OSError) as error:
+        url = str(current_app.conf.broker_url)
+        if url.startswith("redis"):
+            _ring_on_redis(url, times)
+        else:
+            for _ in range(times):
+                current_app.send_task(WORK, ignore_result=True, retry=False)
+    except (OperationalError, RedisError, OSError) as error:
         _silent_until = time.monotonic() + PAUSE_S
         logger.warning("the bell was not rung, the scheduler will do so: %s", error)
         return False
     return True
+
+
+def _ring_on_redis(url: str, times: int) -> None:
+    """Push what Celery would, without making it anew each time: a third of the cost."""
+    messages = [_message() for _ in range(times)]
+    if messages:
+        _redis(url).lpush(current_app.conf.task_default_queue, *messages)
+
+
+@cache
+def _redis(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=settings.REDIS_CONNECT_TIMEOUT_S,
+        socket_timeout=settings.REDIS_CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def _message() -> str:
+    return _template().replace(_ID, str(uuid4()))
+
+
+@cache
+def _template() -> str:
+    """Return a bell as Celery itself makes it, with one id for all its ids."""
+    with Connection("memory://") as nowhere:
+        queue = f"template-{uuid4()}"
+        queues: Any = current_app.amqp.queues
+        queues.add(Queue(queue))
+        current_app.send_task(
+            WORK, connection=nowhere, queue=queue, task_id=_ID, ignore_result=True
+        )
+        channel: Any = nowhere.default_channel
+        message = channel._get(queue)
+        del queues[queue]
+    message["properties"]["delivery_tag"] = _ID
+    message["properties"]["delivery_info"] = {
+        "exchange": "",
+        "routing_key": current_app.conf.task_default_queue,
+    }
+    return json.dumps(message)
 
 
 def unheard() -> int | None:

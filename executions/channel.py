@@ -44,12 +44,18 @@ class Control:
 
 
 class Waiter(Protocol):
+    is_early: bool
+    """Whether it has listened since before the run was stored."""
+
     def wait(self, timeout_s: float) -> bool:
         """Block until the run is final; True also when news may have been lost."""
 
 
 class Channel(Protocol):
     """Raises ChannelDown where messages cannot be passed on, except when waiting."""
+
+    def expect(self, execution_id: UUID) -> None:
+        """Listen for the end of a run that is about to be stored; see Waiter."""
 
     def waiter(self, execution_id: UUID) -> AbstractContextManager[Waiter]:
         """Subscribe to the end of one run. Costs no round trip once connected."""
@@ -87,11 +93,15 @@ class ChannelDown(Exception):
     """News and messages cannot be passed on right now."""
 
 
-@dataclass(slots=True)
+MOST_EXPECTED = 4096
+
+
+@dataclass(slots=True, eq=False)
 class _Flag:
     """One waiting thread; `set` may be called from any thread."""
 
     event: threading.Event = field(default_factory=threading.Event)
+    is_early: bool = False
 
     def wait(self, timeout_s: float) -> bool:
         heard = self.event.wait(timeout_s)
@@ -105,20 +115,34 @@ class Waiters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flags: dict[UUID, list[_Flag]] = {}
+        self._expected: dict[UUID, _Flag] = {}
+
+    def expect(self, execution_id: UUID) -> None:
+        with self._lock:
+            if len(self._expected) >= MOST_EXPECTED:
+                # Nobody came to wait for the oldest.
+                oldest = next(iter(self._expected))
+                self._remove(oldest, self._expected.pop(oldest))
+            flag = self._expected[execution_id] = _Flag(is_early=True)
+            self._flags.setdefault(execution_id, []).append(flag)
 
     @contextmanager
     def waiter(self, execution_id: UUID) -> Iterator[_Flag]:
-        flag = _Flag()
         with self._lock:
-            self._flags.setdefault(execution_id, []).append(flag)
+            flag = self._expected.pop(execution_id, None) or _Flag()
+            if not flag.is_early:
+                self._flags.setdefault(execution_id, []).append(flag)
         try:
             yield flag
         finally:
             with self._lock:
-                flags = self._flags[execution_id]
-                flags.remove(flag)
-                if not flags:
-                    del self._flags[execution_id]
+                self._remove(execution_id, flag)
+
+    def _remove(self, execution_id: UUID, flag: _Flag) -> None:
+        flags = self._flags[execution_id]
+        flags.remove(flag)
+        if not flags:
+            del self._flags[execution_id]
 
     def wake(self, execution_id: UUID) -> None:
         with self._lock:

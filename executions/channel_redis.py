@@ -82,6 +82,11 @@ class RedisChannel:
                 pipe.publish(self._finished, execution_id.bytes)
             pipe.execute()
 
+    def expect(self, execution_id: UUID) -> None:
+        self._hear()
+        if self._connected.is_set():
+            self._waiters.expect(execution_id)
+
     @contextmanager
     def waiter(self, execution_id: UUID) -> Iterator[_Flag]:
         with self._waiters.waiter(execution_id) as flag:

@@ -15,7 +15,9 @@ from executions.channel import Channel, ChannelDown, News
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.025
+GATHER_S = 0.03
+QUIET_ROUNDS = 30
+"""After so many rounds without news the thread sleeps until there is some."""
 
 
 class NewsDesk:
@@ -28,6 +30,7 @@ class NewsDesk:
         self._is_due = threading.Event()
         self._is_closed = False
         self._is_down = False
+        self._is_asleep = False
         self._thread: threading.Thread | None = None
 
     def add(self, execution_id: UUID, news: News) -> None:
@@ -39,7 +42,7 @@ class NewsDesk:
                     target=self._loop, name="news", daemon=True
                 )
                 self._thread.start()
-        if not self._is_due.is_set():
+        if self._is_asleep:
             self._is_due.set()
 
     def finish(self, execution_id: UUID, news: News) -> None:
@@ -53,14 +56,20 @@ class NewsDesk:
         self._is_due.set()
 
     def _loop(self) -> None:
+        """Look every few milliseconds: to be woken for each run would cost more."""
+        quiet = 0
         while not self._is_closed:
-            self._is_due.wait()
             time.sleep(GATHER_S)
-            self._is_due.clear()
             with self._lock:
                 pending, self._pending = self._pending, {}
+                quiet = 0 if pending else quiet + 1
+                self._is_asleep = quiet > QUIET_ROUNDS
+                self._is_due.clear()
             for execution_id, news in pending.items():
                 self._publish(execution_id, news)
+            if self._is_asleep:
+                self._is_due.wait()
+                self._is_asleep = False
 
     def _publish(self, execution_id: UUID, news: list[News]) -> None:
         try:

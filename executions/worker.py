@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MARK_AFTER_S = 0.05
 """Programs that end sooner are never marked as running: it would be one write more."""
+TICK_S = 0.1
 SILENCE_S = 10.0
 """How long a sandbox that is past its deadline has to report a kill."""
 
@@ -164,7 +165,7 @@ class Keeper:
         self._wake = threading.Condition()
         self._jobs: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
-        self._unmarked: list[Run] = []
+        self._unmarked: list[tuple[float, Run]] = []
         self._is_closed = False
         self._trust = Trust()
         self._thread = threading.Thread(target=self._loop, name="keeper", daemon=True)
@@ -193,11 +194,9 @@ class Keeper:
                 self._wake.notify()
 
     def expect(self, run: Run) -> None:
+        """See soon whether it still runs. Wakes nobody: most end sooner."""
         with self._wake:
-            self._unmarked.append(run)
-            is_first = len(self._unmarked) == 1
-        if is_first:
-            self.at(MARK_AFTER_S, self._mark)
+            self._unmarked.append((time.monotonic() + MARK_AFTER_S, run))
 
     def doubt(self, error: Exception) -> None:
         """The database did not answer: leases that run out meanwhile prove nothing."""
@@ -233,19 +232,21 @@ class Keeper:
             # Again and again: a run may have been claimed in the last moment.
             self._release_all()
         with self._wake:
-            wait_s = self._jobs[0][0] - time.monotonic() if self._jobs else 0.2
-            if wait_s > 0:
-                # A signal handler can only set a flag: look at it often enough.
-                self._wake.wait(min(wait_s, 0.2))
-                return None
-            return heapq.heappop(self._jobs)[2]
+            wait_s = self._jobs[0][0] - time.monotonic() if self._jobs else TICK_S
+            if wait_s <= 0:
+                return heapq.heappop(self._jobs)[2]
+            # A signal handler can only set a flag: look at it often enough.
+            self._wake.wait(min(wait_s, TICK_S))
+            return self._mark if self._unmarked else None
 
     # Steps.
 
     def _mark(self) -> None:
+        now = time.monotonic()
         with self._wake:
-            runs, self._unmarked = self._unmarked, []
-        running = [run for run in runs if run.is_in_sandbox]
+            waiting = self._unmarked
+            self._unmarked = [each for each in waiting if each[0] > now]
+        running = [run for due, run in waiting if due <= now and run.is_in_sandbox]
         if running:
             Execution.objects.mark_running([run.lease for run in running])
             connection.close()

@@ -42,10 +42,13 @@ def _sqlite_options() -> dict[str, Any]:
 
 
 def _postgresql_options() -> dict[str, Any]:
+    from platform_site import postgresql  # noqa: PLC0415 - SQLite needs no psycopg
+
     return {
         "connect_timeout": DATABASE_CONNECT_TIMEOUT_S,
         "prepare_threshold": 3,
         "pool": {
+            "connection_class": postgresql.Connection,
             "min_size": 1,
             "max_size": DATABASE_POOL_SIZE,
             "timeout": DATABASE_CONNECT_TIMEOUT_S,

@@ -118,7 +118,9 @@ class Executions(View):
         data, body = parsing.submitted(request)
         submission = specs.validate(data, rules=rules.current())
         claim = idempotency.claim(request, _caller(request), body)
-        execution, is_repeated = _submit(_caller(request), submission, claim)
+        execution, is_repeated = _submit(
+            _caller(request), submission, claim, will_wait=wait_s > 0
+        )
         if wait_s:
             execution = waiting.wait(execution, wait_s)
         elif is_repeated:
@@ -211,16 +213,26 @@ class LimitsView(View):
 
 
 def _submit(
-    user: User, submission: specs.Submission, claim: idempotency.Claim | None
+    user: User,
+    submission: specs.Submission,
+    claim: idempotency.Claim | None,
+    *,
+    will_wait: bool,
 ) -> tuple[Execution, bool]:
     """Submit, or find what the same request led to earlier; tell which."""
     if claim is None:
-        return services.submit(owner=user, submission=submission), False
+        execution = services.submit(
+            owner=user, submission=submission, will_wait=will_wait
+        )
+        return execution, False
     if (execution := claim.earlier()) is not None:
         return execution, True
     try:
         execution = services.submit(
-            owner=user, submission=submission, idempotency=claim.store
+            owner=user,
+            submission=submission,
+            idempotency=claim.store,
+            will_wait=will_wait,
         )
     except IntegrityError:
         # Another one with this key was first, and has committed.

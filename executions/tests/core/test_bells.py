@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from kombu import pools
 
 from executions import bells, services
@@ -57,14 +58,17 @@ def test_a_submit_without_a_broker_succeeds(
 def broker_at(url: str) -> Iterator[None]:
     """Let this process ring at another broker."""
     conf: Any = app.conf
-    before = conf.broker_url
-    conf.broker_url = conf.broker_write_url = url
-    _reset_pools()
-    try:
-        yield
-    finally:
-        conf.broker_url = conf.broker_write_url = before
+    before = settings.CELERY_BROKER_URL
+    with pytest.MonkeyPatch.context() as patch:
+        # Celery itself looks here before it looks at its configuration.
+        patch.delenv("CELERY_BROKER_URL", raising=False)
+        conf.broker_url = conf.broker_write_url = url
         _reset_pools()
+        try:
+            yield
+        finally:
+            conf.broker_url = conf.broker_write_url = before
+            _reset_pools()
 
 
 @pytest.fixture

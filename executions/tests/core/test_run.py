@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accounts.models import User
 from executions import services
 from executions.channel import Channel
 from executions.models import Execution, Status
@@ -18,7 +19,13 @@ from executions.sandbox.base import (
     SandboxUnavailable,
 )
 from executions.sandbox.fake import HOLD, FakeSandbox, finished, stage
-from executions.tests.core.conftest import Submit, beside, eventually, reload
+from executions.tests.core.conftest import (
+    Submit,
+    beside,
+    eventually,
+    reload,
+    submission,
+)
 from executions.verdicts import Verdict
 from executions.worker import Worker
 
@@ -182,3 +189,20 @@ def test_wait_raises_for_what_is_not_there(execution: Execution) -> None:
     execution.delete()
     with pytest.raises(Execution.DoesNotExist):
         services.wait(execution.id, 1)
+
+
+def test_wait_for_what_was_submitted_here_costs_one_query(
+    owner: User,
+    worker: Worker,
+    django_assert_num_queries: Any,
+) -> None:
+    execution = services.submit(owner=owner, submission=submission(), will_wait=True)
+    beside(worker.work, delay_s=0.1)
+    with django_assert_num_queries(1):
+        assert services.wait(execution.pk, 20).verdict == Verdict.OK
+
+
+def test_wait_hears_of_an_end_that_came_before_it(owner: User, worker: Worker) -> None:
+    execution = services.submit(owner=owner, submission=submission(), will_wait=True)
+    worker.work()
+    assert services.wait(execution.pk, 20).verdict == Verdict.OK
