@@ -167,6 +167,11 @@ class Stage:
     facts: tuple[tuple[str, str], ...]
     streams: tuple[Stream, ...]
 
+    @property
+    def shown_streams(self) -> list[Stream]:
+        """Leave out what is empty, except for the program's own stdout."""
+        return [each for each in self.streams if each.total_bytes or each.is_main]
+
 
 @dataclass(frozen=True, slots=True)
 class ProgramFile:
