@@ -42,7 +42,7 @@ OPERATIONS = {
 
 @pytest.fixture(scope="session")
 def operations(embedded: Web) -> dict[str, Any]:
-    document = schemathesis.openapi.from_url(f"{embedded.url}/api/v1/openapi.json")
+    document: Any = schemathesis.openapi.from_url(f"{embedded.url}/api/v1/openapi.json")
     operations = (result.ok() for result in document.get_all_operations())
     return {each.definition.raw["operationId"]: each for each in operations}
 
