@@ -68,12 +68,12 @@ def test_cpu_time_counts_orphans(runner: Runner) -> None:
 
 def test_cpu_time_is_not_wall_time(runner: Runner) -> None:
     case = runner.case(
-        "import time; time.sleep(0.6); print(1)", limits={"cpu_time_ms": 500}
+        "import time; time.sleep(2); print(1)", limits={"cpu_time_ms": 1_500}
     )
 
     assert case.end is End.EXITED
-    assert case.cpu_time_ms < 300
-    assert case.wall_time_ms >= 600
+    assert case.cpu_time_ms < case.wall_time_ms / 2
+    assert case.wall_time_ms >= 2_000
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_wall_time_ends_a_program_that_only_waits(runner: Runner, pause: str) ->
         "import os, time, threading\n"
         "l = threading.Lock(); l.acquire()\n"
         f"print('line', flush=True)\n{pause}\ntime.sleep(60)",
-        limits={"wall_time_ms": 400},
+        limits={"wall_time_ms": 2_000},
     )
 
     assert case.end is End.WALL_TIME
-    assert 400 <= case.wall_time_ms < 5_000
+    assert 2_000 <= case.wall_time_ms < 20_000
     assert case.stdout == Output(b"line\n")
 
 

@@ -88,7 +88,7 @@ def test_background_child_with_the_stream_does_not_delay_the_end(
 def test_last_words_of_a_killed_program_are_kept(runner: Runner) -> None:
     case = runner.case(
         "import os, time; os.write(1, b'a' * 60_000); time.sleep(60)",
-        limits={"wall_time_ms": 300},
+        limits={"wall_time_ms": 2_000},
     )
 
     assert case.end is End.WALL_TIME
