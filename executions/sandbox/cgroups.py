@@ -306,7 +306,8 @@ def find(name: str, configured: str = "") -> Cgroups:
     found = list(mounts(Path("/proc/self/mountinfo").read_text()))
     own = memberships(Path("/proc/self/cgroup").read_text())
     reasons = []
-    for attempt in (find_version_2, find_version_1):
+    attempts = (find_version_2,) if configured else (find_version_2, find_version_1)
+    for attempt in attempts:
         try:
             return attempt(name, found, own, configured)
         except CgroupsUnusable as problem:
@@ -315,7 +316,7 @@ def find(name: str, configured: str = "") -> Cgroups:
 
 
 def find_version_1(
-    name: str, found: list[Mount], own: dict[str, str], configured: str
+    name: str, found: list[Mount], own: dict[str, str], _configured: str
 ) -> Cgroups:
     places: dict[str, set[str]] = {}
     for controller in ("memory", "pids", "cpuacct", "cpu"):
@@ -326,7 +327,7 @@ def find_version_1(
                 break
         else:
             if controller != "cpu":
-                raise CgroupsUnusable("" if configured else _NO_VERSION_1)
+                raise CgroupsUnusable(_NO_VERSION_1)
     made = [f"{place.rstrip('/')}/{name}" for place in places]
     try:
         for path in made:

@@ -41,6 +41,7 @@ ENVIRONMENT: Final = {
 HOSTNAME: Final = "sandbox"
 ROOTLESS_UID: Final = 1000
 MAX_FILES: Final = 1024
+OOM_SCORE: Final = 100
 # What stays the same for every run; the rest comes with the limits of each stage.
 _RLIMITS: Final = {
     resource.RLIMIT_CORE: 0,
@@ -308,6 +309,9 @@ def settle(*, rootless: bool) -> None:
     # The server's own line names folders of the host.
     linux.set_command_line("sandbox server")
     os.umask(0o022)
+    # Programs cannot lower theirs below this, so a worker is never killed for them.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as score:
+        score.write(str(max(int(score.read()), OOM_SCORE)))
     for limit, most in _RLIMITS.items():
         _limit(limit, most)
     if not rootless:

@@ -275,6 +275,33 @@ def test_plain_run_takes_the_last_warm_interpreter(
     assert outcome_of(backend, "print(2)", argv=("python3", "-I", "main.py")) == b"2\n"
 
 
+def test_server_refuses_to_run_without_limits(make: Make) -> None:
+    backend = make(cgroup="/nowhere")
+    (problem,) = backend.problems()
+    assert problem.startswith("limits cannot be enforced: /nowhere is no cgroup")
+    with pytest.raises(SandboxUnavailable, match="limits cannot be enforced"):
+        backend.start(spec("print(1)"))
+
+
+def test_outcome_names_limits_that_the_operator_gave_up(make: Make) -> None:
+    backend = make(cgroup="/nowhere", allow_unenforced=True)
+    outcome, _ = finish(backend.start(spec("print(1)")))
+    assert outcome.unenforced == forkserver.UNENFORCED_WITHOUT_CGROUPS
+    assert outcome.cases[0].measured_by == "rusage"
+
+
+def test_processes_are_limited_without_cgroups(make: Make) -> None:
+    backend = make(cgroup="/nowhere", allow_unenforced=True)
+    code = (
+        "import os, time\n"
+        "for number in range(20):\n"
+        "    try: os.fork() or time.sleep(9)\n"
+        "    except OSError: print(number); break"
+    )
+    outcome, _ = finish(backend.start(spec(code, limits={"max_processes": 10})))
+    assert 0 < int(outcome.cases[0].stdout.head) < 10
+
+
 def test_jail_that_is_killed_makes_its_run_gone(make: Make) -> None:
     backend = make(warm={})
     session = backend.start(spec("import time; time.sleep(60)"))
