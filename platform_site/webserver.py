@@ -327,6 +327,8 @@ class Server:
         if self._stop_by is not None and self._listeners:
             for listener in self._listeners:
                 self._selector.unregister(listener)
+                # This process's own; gunicorn's others keep theirs.
+                listener.close()
             self._listeners = []
         for connection in list(self._receiving):
             is_over = connection.deadline <= now
@@ -620,7 +622,8 @@ class Worker(base.Worker):
     """gunicorn's worker class: its processes, sockets and signals around our server."""
 
     def run(self) -> None:
-        server = Server(self.wsgi, self.sockets, options=options(), config=self.cfg)
+        bounds = replace(options(), stop_timeout_s=self.cfg.graceful_timeout)
+        server = Server(self.wsgi, self.sockets, options=bounds, config=self.cfg)
         server.run(
             heartbeat=self.notify,
             is_wanted=lambda: self.alive and self.ppid == os.getppid(),

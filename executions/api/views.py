@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
+from functools import partial
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -220,26 +221,20 @@ def _submit(
     will_wait: bool,
 ) -> tuple[Execution, bool]:
     """Submit, or find what the same request led to earlier; tell which."""
+    submit = partial(
+        services.submit, owner=user, submission=submission, will_wait=will_wait
+    )
     if claim is None:
-        execution = services.submit(
-            owner=user, submission=submission, will_wait=will_wait
-        )
-        return execution, False
-    if (execution := claim.earlier()) is not None:
-        return execution, True
+        return submit(), False
+    if (earlier := claim.earlier()) is not None:
+        return earlier, True
     try:
-        execution = services.submit(
-            owner=user,
-            submission=submission,
-            idempotency=claim.store,
-            will_wait=will_wait,
-        )
+        return submit(idempotency=claim.store), False
     except IntegrityError:
         # Another one with this key was first, and has committed.
-        if (execution := claim.earlier()) is None:
+        if (earlier := claim.earlier()) is None:
             raise
-        return execution, True
-    return execution, False
+        return earlier, True
 
 
 def _remember(claim: idempotency.Claim, execution: Execution) -> None:
