@@ -6,8 +6,8 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from functools import partial
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
