@@ -40,8 +40,8 @@ STOP_S = 60
 # The jails' own tests on another kernel; what they write goes to the guest's /tmp.
 GUEST = (
     *(PYTHON, "-m", "scripts.uml.run", "--timeout", "1500"),
-    *("--env", "VAR_DIR=/tmp/var", "--", ".venv/bin/python", *PYTEST[1:]),
-    *("-v", "-m", "jail", "executions/tests/sandbox"),
+    *("--env", "VAR_DIR=/tmp/var", "--", ".venv/bin/python", "-m", "pytest", "-v"),
+    *("-p", "no:cacheprovider", COLOURS, "-m", "jail", "executions/tests/sandbox"),
 )
 
 
