@@ -25,6 +25,7 @@ class Prestart:
     "env": {...}}`, argv[0] being the program's own file), closes the descriptor, and
     from there on is what `command` with these arguments would be. Only runs whose
     argument list begins with `command` are given to it; all others start afresh.
+    `{memory_mib}` in both is filled in by build.prestarts.
     """
 
     key: str

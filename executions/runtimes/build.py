@@ -17,9 +17,11 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from executions import runtimes
 from executions.limits import MIB, Limits
-from executions.runtimes.base import Runtime
+from executions.runtimes.base import Prestart, Runtime
 from executions.sandbox.base import Case, Command, RunSpec, SourceFile
 
 # Where a sandbox finds toolchains: never below a home folder.
@@ -78,9 +80,26 @@ def spec(  # noqa: PLR0913 - all but the first are named where it is called
         compile=compiler,
         run=Command(argv, limits, {**variables, **(env or {})}),
         cases=tuple(cases),
-        prestart=_prestart(runtime, files, argv),
+        prestart=_prestart(runtime, files, argv, limits),
         interactive=interactive,
     )
+
+
+def prestarts(limits: Limits) -> tuple[Prestart, ...]:
+    """Return the interpreters to start ahead for runs that have these limits."""
+    return tuple(
+        _filled(runtime.prestart, limits)
+        for runtime in runtimes.all()
+        if runtime.prestart is not None
+    )
+
+
+def _filled(prestart: Prestart, limits: Limits) -> Prestart:
+    def fill(words: tuple[str, ...]) -> tuple[str, ...]:
+        memory_mib = str(limits.memory_bytes // MIB)
+        return tuple(word.replace("{memory_mib}", memory_mib) for word in words)
+
+    return replace(prestart, argv=fill(prestart.argv), command=fill(prestart.command))
 
 
 class _Values:
@@ -139,10 +158,13 @@ def _brought(runtime: Runtime, files: Sequence[SourceFile]) -> Iterator[SourceFi
 
 
 def _prestart(
-    runtime: Runtime, files: Sequence[SourceFile], argv: tuple[str, ...]
+    runtime: Runtime,
+    files: Sequence[SourceFile],
+    argv: tuple[str, ...],
+    limits: Limits,
 ) -> str | None:
     """Name the warm interpreter for a program that is like most: one plain script."""
-    warm = runtime.prestart
+    warm = runtime.prestart and _filled(runtime.prestart, limits)
     if warm is None or argv[: len(warm.command)] != warm.command:
         return None
     # package.json can make every .js file an ECMAScript module, which starts otherwise.

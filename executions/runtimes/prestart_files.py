@@ -18,8 +18,8 @@ PYTHON = Prestart(
 
 JAVASCRIPT = Prestart(
     key="javascript",
-    argv=("node", "main.js"),
-    command=("node", "main.js"),
+    argv=("node", "--max-old-space-size={memory_mib}", "main.js"),
+    command=("node", "--max-old-space-size={memory_mib}", "main.js"),
     env={"NODE_OPTIONS": "--require={folder}/start.js"},
     files={"start.js": (_HERE / "prestart_javascript.js").read_text("utf-8")},
 )

@@ -46,7 +46,7 @@ TYPESCRIPT = Runtime(
         "/usr/local/lib/node_modules/@types,/usr/share/nodejs/@types,.types",
         "{entry}",
     ),
-    run=("node", "{stem}.js"),
+    run=("node", "--max-old-space-size={memory_mib}", "{stem}.js"),
     version=("tsc", "--version"),
     packages=("node-typescript", "nodejs"),
     minimum={"max_processes": 16, "memory_bytes": 64 * MIB, "stack_bytes": 2 * MIB},

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from executions import runtimes
+from executions.runtimes import build
 from executions.runtimes.base import PREPARED, Prestart
 from executions.sandbox import forkserver
 from executions.sandbox.base import (
@@ -56,7 +57,7 @@ def from_settings(settings: Any) -> JailBackend:
     # Made now: what is prepared in it later appears in the jails of this very server.
     Path(settings.SANDBOX_PREPARED_DIR).mkdir(parents=True, exist_ok=True)
     read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{PREPARED}")
-    prestarts = (r.prestart for r in runtimes.all() if r.prestart is not None)
+    prestarts = build.prestarts(settings.RUN_DEFAULT)
     config = Config(
         max_jails=settings.SANDBOX_MAX_JAILS,
         warm=settings.SANDBOX_WARM,
@@ -98,7 +99,7 @@ class JailBackend:
 
     def start(self, spec: RunSpec) -> Session:
         try:
-            answer = self._ask(_wish(spec), timeout_s=_TAKE_TIMEOUT_S)
+            answer = self._ask(self._wish(spec), timeout_s=_TAKE_TIMEOUT_S)
         except _NoAnswer:
             self._give_back(spec.key)
             raise
@@ -108,6 +109,13 @@ class JailBackend:
         except (OSError, SandboxUnavailable) as error:
             self._give_back(spec.key)
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
+
+    def _wish(self, spec: RunSpec) -> dict[str, Any]:
+        prestart = self._config.prestarts.get(spec.prestart or "", {})
+        command = tuple(prestart.get("command", ()))
+        # An interpreter that was started otherwise is left for whom it fits.
+        fits = spec.run.argv[: len(command)] == command
+        return {**_wish(spec), "prestart": spec.prestart if fits else None}
 
     def _give_back(self, key: str) -> None:
         """End the jail of a run that was not sent, and keep the key from starting."""
@@ -264,7 +272,6 @@ def _wish(spec: RunSpec) -> dict[str, Any]:
     return {
         "op": "take",
         "key": spec.key,
-        "prestart": spec.prestart,
         "stages": [
             {
                 "count": count,

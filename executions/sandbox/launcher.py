@@ -116,7 +116,9 @@ class Child:
         """Let it become the program. Raises CannotStart when it is not there."""
         if self.warm is not None:
             self._limit(orders["rlimits"])
-            orders = {"argv": orders["argv"][1:], "env": orders["env"]}
+            # The last word of its command is the program, the first of what it is told.
+            argv = orders["argv"][len(self.warm.command) - 1 :]
+            orders = {"argv": argv, "env": orders["env"]}
         try:
             self._orders.sendall(json.dumps(orders).encode() + b"\n")
         except OSError as error:

@@ -186,3 +186,14 @@ def test_build_fills_every_placeholder_of_every_runtime(runtime: Runtime) -> Non
     spec = spec_of(runtime, {name: runtime.selftest}, name)
     argv = (*spec.run.argv, *(spec.compile.argv if spec.compile else ()))
     assert not [word for word in argv if re.search(r"\{\w+\}", word)]
+
+
+def test_build_warms_an_interpreter_for_the_limits_it_was_started_with() -> None:
+    warm = {one.key: one for one in build.prestarts(Limits(memory_bytes=512 * MIB))}
+    assert "--max-old-space-size=512" in warm["javascript"].argv
+    javascript, files = runtimes.get("javascript"), {"main.js": ""}
+    spec = spec_of(javascript, files, "main.js", Limits(memory_bytes=512 * MIB))
+    assert (
+        spec.run.argv[: len(warm["javascript"].command)] == warm["javascript"].command
+    )
+    assert spec.prestart == "javascript"

@@ -46,7 +46,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     for runtime in prepare.needed(base):
         prepare.prepare(runtime, base)
     config = Config(read_only=(*runtimes.paths(), f"{base}:{runtimes.PREPARED}"))
-    prestarts = [r.prestart for r in runtimes.all() if r.prestart is not None]
+    prestarts = build.prestarts(settings.RUN_DEFAULT)
     made = JailBackend(tmp_path_factory.mktemp("state"), config, prestarts)
     yield made
     made.close()
@@ -214,6 +214,22 @@ def test_rust_finds_its_modules(backend: Backend) -> None:
         "sum.rs": "pub fn sum(a: i32, b: i32) -> i32 { a + b }\n",
     }
     assert run(backend, "rust", files, "main.rs", Case()).exit_code == 42
+
+
+def test_javascript_clears_away_garbage_in_time(backend: Backend) -> None:
+    source = (
+        "const live = []; const block = () => new Array(1 << 17).fill(1);\n"
+        "for (let i = 0; i < 600; i++) live[i % 100] = block();\n"
+        "console.log(live.length);\n"
+    )
+    stage = run(backend, "javascript", {"main.js": source}, "main.js", Case())
+    assert (stage.end, stage.stdout.head) == (End.EXITED, b"100\n")
+
+
+def test_javascript_past_its_memory_is_killed(backend: Backend) -> None:
+    source = "const a = []; while (true) a.push(new Array(1000).fill({}));\n"
+    stage = run(backend, "javascript", {"main.js": source}, "main.js", Case())
+    assert stage.end is End.MEMORY
 
 
 def test_javascript_runs_modules(backend: Backend) -> None:

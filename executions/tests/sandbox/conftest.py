@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from executions import runtimes
 from executions.limits import Limits
+from executions.runtimes import build
 from executions.sandbox.base import (
     Backend,
     Case,
@@ -26,7 +26,7 @@ from executions.sandbox.base import (
 from executions.sandbox.jails import Config, JailBackend
 from executions.sandbox.plain import PlainBackend
 
-PRESTARTS = [r.prestart for r in runtimes.all() if r.prestart is not None]
+PRESTARTS = build.prestarts(Limits())
 _numbers = itertools.count()
 
 

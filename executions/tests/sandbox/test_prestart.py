@@ -13,7 +13,7 @@ import pytest
 
 from executions.sandbox.base import Case, End, SourceFile, StageOutcome
 from executions.sandbox.plain import PlainBackend
-from executions.tests.sandbox.conftest import Runner
+from executions.tests.sandbox.conftest import PRESTARTS, Runner
 
 PYTHON = {
     "prints": "print(6 * 7)",
@@ -117,17 +117,15 @@ CASES = [("python", name) for name in PYTHON] + [("javascript", n) for n in JAVA
 
 def run(runner: Runner, language: str, source: str, prestart: str | None) -> object:
     """Return all of an outcome that must not depend on the start."""
-    name, interpreter = {
-        "python": ("main.py", "python3"),
-        "javascript": ("main.js", "node"),
-    }[language]
+    command = {one.key: one.command for one in PRESTARTS}[language]
+    name = command[-1]
     outcome = runner.outcome(
         files=(
             SourceFile(name, source.encode()),
             SourceFile("other.py", b"X = 1"),
             SourceFile("lib/x.js", b"module.exports = 7"),
         ),
-        argv=(interpreter, name),
+        argv=command,
         env={"GIVEN": "\u00e9\U0001f600"},
         cases=(Case(b"one\ntwo\nthree", ("-x", "\u00e9\U0001f600", "", "a b")),),
         prestart=prestart,
