@@ -54,14 +54,15 @@ class Runtime:
     """One language, as it is compiled and run in the scratch folder of a sandbox.
 
     `compile` and `run` are argument lists, never shell text, with the placeholders of
-    runtimes.build. `version` prints the version: it is the first number with a dot in
-    the first line with a digit, else that whole line. `packages` are the Debian
-    packages that bring the toolchain, `paths` the files and folders, or patterns of
-    them, that it reads outside /usr, /bin and /lib. `files` are put beside those of the
-    program. `minimum` and `compile_minimum` are the limits below which the runtime
-    itself would fail or hang; lower requests are raised to them. `name_of` reads from
-    the source what the program is called, where its file cannot have any name.
-    `prepare` is what to do once on a machine (see runtimes.prepare) for speed alone.
+    runtimes.build; so are the values of `env`, for the program, and `compile_env`.
+    `version` prints the version: it is the first number with a dot in the first line
+    with a digit, else that whole line. `packages` are the Debian packages that bring
+    the toolchain, `paths` the files and folders, or patterns of them, that it reads
+    outside /usr, /bin and /lib. `files` are put beside those of the program. `minimum`
+    and `compile_minimum` are the limits below which the runtime itself would fail or
+    hang; lower requests are raised to them. `name_of` reads from the source what the
+    program is called, where its file cannot have any name. `prepare` is what to do once
+    on a machine (see runtimes.prepare) for speed alone.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Runtime:
     aliases: tuple[str, ...] = ()
     compile: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    compile_env: Mapping[str, str] = field(default_factory=dict)
     minimum: Mapping[str, int] = field(default_factory=dict)
     compile_minimum: Mapping[str, int] = field(default_factory=dict)
     prestart: Prestart | None = None

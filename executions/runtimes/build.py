@@ -6,7 +6,8 @@ Placeholders in a runtime's argument lists:
   `{dir}`: its folder.
 - `{name}`: what Runtime.name_of found in the source, else the stem without its folder.
 - `{memory_mib}`: the stage's memory limit; `{heap_mib}`: what a virtual machine that
-  manages its own heap may use of it.
+  manages its own heap may use of it; `{soft_mib}`: from where on a runtime that can be
+  told so clears away garbage in earnest.
 - `{sources}`, as an argument of its own: every file with the entry's ending, the entry
   last; `{siblings}`: those of them in the entry's folder.
 """
@@ -66,19 +67,21 @@ def spec(  # noqa: PLR0913 - all but the first are named where it is called
     `limits` and `compile_limits` are final: see limits.resolve. `env` adds to the
     runtime's environment and wins over it. Raises UnknownEntry.
     """
-    variables = {**BASE_ENV, **runtime.env}
     values = _Values(runtime, files, entry)
     compiler = None
     if runtime.compile is not None:
         compiler = Command(
-            values.fill(runtime.compile, compile_limits), compile_limits, variables
+            values.fill(runtime.compile, compile_limits),
+            compile_limits,
+            {**BASE_ENV, **values.fill_env(runtime.compile_env, compile_limits)},
         )
     argv = values.fill(runtime.run, limits)
+    variables = {**BASE_ENV, **values.fill_env(runtime.env, limits), **(env or {})}
     return RunSpec(
         key=key,
         files=(*files, *_brought(runtime, files)),
         compile=compiler,
-        run=Command(argv, limits, {**variables, **(env or {})}),
+        run=Command(argv, limits, variables),
         cases=tuple(cases),
         prestart=_prestart(runtime, files, argv, limits),
         interactive=interactive,
@@ -130,19 +133,25 @@ class _Values:
         }
 
     def fill(self, template: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
-        memory_mib = limits.memory_bytes // MIB
-        heap_mib = max(SMALLEST_HEAP_MIB, memory_mib - OFF_HEAP_MIB)
-        words = self.words | {
-            "memory_mib": str(max(1, memory_mib)),
-            "heap_mib": str(heap_mib),
-        }
         argv: list[str] = []
         for word in template:
             if word in self.lists:
                 argv += self.lists[word]
             else:
-                argv.append(_PLACEHOLDER.sub(lambda match: words[match[1]], word))
+                argv.append(self._filled(word, limits))
         return tuple(argv)
+
+    def fill_env(self, template: Mapping[str, str], limits: Limits) -> dict[str, str]:
+        return {name: self._filled(text, limits) for name, text in template.items()}
+
+    def _filled(self, text: str, limits: Limits) -> str:
+        memory_mib = limits.memory_bytes // MIB
+        words = self.words | {
+            "memory_mib": str(max(1, memory_mib)),
+            "heap_mib": str(max(SMALLEST_HEAP_MIB, memory_mib - OFF_HEAP_MIB)),
+            "soft_mib": str(max(1, memory_mib * 7 // 8)),
+        }
+        return _PLACEHOLDER.sub(lambda match: words[match[1]], text)
 
 
 def _plain(path: str) -> str:

@@ -14,12 +14,14 @@ GO = Runtime(
     packages=("golang-go",),
     # No cgo: nothing hands the program's text to a C compiler. The file of GOENV names
     # the prepared cache; without it, go compiles the standard library each time.
-    env={
+    compile_env={
         "CGO_ENABLED": "0",
         "GOENV": f"{PREPARED}/go/env",
         "GOTOOLCHAIN": "local",
         "GOPROXY": "off",
     },
+    # Else the heap grows to twice what is in use before anything is cleared away.
+    env={"GOMEMLIMIT": "{soft_mib}MiB"},
     # Since Go 1.20 the standard library comes as source only, and compiling what a
     # hello needs takes ten seconds of CPU. go is content with a read-only cache.
     prepare=Prepare(

@@ -76,7 +76,7 @@ def _make(runtime: Runtime, how: Prepare, made: Path) -> None:
     for name, text in how.files.items():
         (made / name).write_text(text)
         (made / name).chmod(0o644)
-    env = {**BASE_ENV, **runtime.env}
+    env = {**BASE_ENV, **runtime.compile_env}
     env |= {name: filled(value) for name, value in how.env.items()}
     name, *arguments = how.argv
     argv = [probe.find(name) or name, *map(filled, arguments)]
@@ -116,7 +116,9 @@ def _swap(made: Path, target: Path) -> None:
 
 
 def _stamp(runtime: Runtime) -> str:
-    return repr((probe.fingerprint(runtime), runtime.prepare, dict(runtime.env)))
+    return repr(
+        (probe.fingerprint(runtime), runtime.prepare, dict(runtime.compile_env))
+    )
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def _start(runtime: Runtime) -> Probe:
     try:
         done = subprocess.run(  # noqa: S603 - argv is the runtime's own
             [find(name) or name, *arguments],
-            env={**BASE_ENV, **runtime.env},
+            env=dict(BASE_ENV),
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,

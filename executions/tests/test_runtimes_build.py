@@ -116,6 +116,14 @@ def test_build_gives_the_program_its_environment_and_not_the_compiler() -> None:
     assert "COLOUR" not in spec.compile.env
 
 
+def test_build_tells_the_program_nothing_of_the_compilers_environment() -> None:
+    spec = spec_of(runtimes.get("go"), {"main.go": ""}, "main.go")
+    assert spec.compile is not None
+    assert "GOENV" in spec.compile.env
+    assert set(spec.run.env) == {"PATH", "LANG", "GOMEMLIMIT"}
+    assert spec.run.env["GOMEMLIMIT"] == "224MiB"
+
+
 def test_build_speaks_utf8_and_finds_toolchains() -> None:
     env = spec_of(ECHO, {"main.txt": ""}, "main.txt").run.env
     assert env == {"PATH": build.SEARCH_PATH, "LANG": "C.UTF-8"}

@@ -160,6 +160,20 @@ def test_go_finds_the_standard_library_compiled(backend: Backend) -> None:
     assert outcome.compile.cpu_time_ms < 5_000
 
 
+def test_go_clears_away_garbage_in_time(backend: Backend) -> None:
+    source = (
+        "package main\n\nfunc main() {\n"
+        "\tvar live [150][]byte\n"
+        "\tfor i := 0; i < 600; i++ {\n"
+        "\t\tblock := make([]byte, 1<<20)\n"
+        "\t\tfor j := range block {\n\t\t\tblock[j] = 1\n\t\t}\n"
+        "\t\tlive[i%150] = block\n"
+        "\t}\n\tprintln(len(live))\n}\n"
+    )
+    stage = run(backend, "go", {"main.go": source}, "main.go", Case())
+    assert (stage.end, stage.stderr.head) == (End.EXITED, b"150\n")
+
+
 def test_java_finds_its_packages(backend: Backend) -> None:
     files = {
         "src/shop/Till.java": (
