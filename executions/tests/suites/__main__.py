@@ -1,4 +1,4 @@
-"""Runs the suites against a running server: python -m executions.tests.suites --url …"""
+"""Runs the suites at a running server: python -m executions.tests.suites --url …"""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from executions.tests.suites import bait, host_scan, over_http, runner
+from executions.tests.suites import (
+    bait,
+    host_scan,
+    over_http,
+    runner,
+    verdicts_of_host,
+)
 from executions.tests.suites.benign_table import BENIGN
 from executions.tests.suites.hostile_table import HOSTILE
 from executions.tests.suites.program import Program
@@ -19,7 +25,9 @@ HOG = "import time\nend = time.monotonic() + 1800\nwhile time.monotonic() < end:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
-    programs = runner.selected(_suite(options.suite), only=options.only, skip=options.skip)
+    programs = runner.selected(
+        _suite(options.suite), only=options.only, skip=options.skip
+    )
     server = over_http.Server(options.url, options.key)
     available = server.runtimes()
     missing = [p for p in programs if not available.get(p.runtime, False)]
@@ -38,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_round(
     server: runner.Driver, programs: Sequence[Program], clients: int, state: Path | None
 ) -> int:
-    """Run all once and look at the host before and after; return the number of faults."""
+    """Run all once, look at the host before and after, and count the faults."""
     extra = (str(state),) if state else ()
     before = host_scan.scan(state)
     with bait.laid_out(extra) as laid:
-        facts = bait_facts(laid)
+        facts = verdicts_of_host.facts(laid)
         suite = runner.Suite(server, laid, clients=clients, told=_tell)
         reports = suite.run(programs)
-        faults = [*compare_bait(facts, laid), *_names_left(laid.nonce)]
+        faults = verdicts_of_host.faults(facts, laid)
         nonce = laid.nonce
     after = host_scan.scan(state)
     faults += host_scan.left_overs(before, after, host_scan.Ours(nonce=nonce))
@@ -61,54 +69,12 @@ def run_round(
     return len(failed) + len(faults)
 
 
-def bait_facts(laid: bait.Bait) -> dict[str, object]:
-    return {str(path): _fact(path) for path in laid.files}
-
-
-def _fact(path: Path) -> object:
-    try:
-        stat = path.lstat()
-        return (
-            path.read_bytes(),
-            stat.st_mode,
-            stat.st_uid,
-            stat.st_gid,
-            stat.st_nlink,
-            stat.st_mtime_ns,
-        )
-    except OSError as error:
-        return str(error)
-
-
-def compare_bait(facts: dict[str, object], laid: bait.Bait) -> list[str]:
-    """Return what became of the bait: files changed, visitors, a process disturbed."""
-    faults = [f"changed: {path}" for path, fact in facts.items() if _fact(Path(path)) != fact]
-    faults += [f"{count} visits to {name}" for name, count in laid.visits().items()]
-    process = laid.process
-    if process is None or process.poll() is not None:
-        faults.append("the bystander was killed")
-    elif "T (" in Path(f"/proc/{process.pid}/status").read_text():
-        faults.append("the bystander was stopped")
-    return faults
-
-
-def _names_left(nonce: str) -> list[str]:
-    """Return files of the shared folders that a program must have made."""
-    found = []
-    for folder in (*bait.FOLDERS, str(Path.home())):
-        with contextlib.suppress(OSError):
-            for path in Path(folder).iterdir():
-                if nonce in path.name and not path.name.startswith("suite-bait-"):
-                    found.append(f"left: {path}")
-    return found
-
-
 @contextlib.contextmanager
 def _hogs(count: int) -> Iterator[None]:
     """Keep `count` CPUs busy meanwhile; they end by themselves after half an hour."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
-            hog = subprocess.Popen([sys.executable, "-S", "-c", HOG])  # noqa: S603
+            hog = subprocess.Popen([sys.executable, "-S", "-c", HOG])
             stack.callback(hog.wait)
             stack.callback(hog.kill)
         yield
@@ -135,7 +101,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--url", required=True, help="of the running server")
     parser.add_argument("--key", required=True, help="an API key")
     parser.add_argument("--suite", choices=("hostile", "benign", "all"), default="all")
-    parser.add_argument("--only", nargs="*", default=(), help="ids or rows, such as S15")
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="ids or rows, such as S15"
+    )
     parser.add_argument("--skip", nargs="*", default=())
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--clients", type=int, default=4, help="programs at a time")

@@ -1,8 +1,8 @@
-"""What lies about on the host to be found: secrets, listeners, a process, shared memory.
+"""What lies about on the host to be found: secrets, listeners, a process, memory.
 
-All of it is named after one nonce, is open to every user (so that the sandbox, and not a
-permission bit, has to refuse) and is taken away at the end. Nothing that was there before
-is touched.
+All of it is named after one nonce, is open to every user (so that the sandbox, and not
+a permission bit, has to refuse) and is taken away at the end. Nothing that was there
+before is touched.
 """
 
 from __future__ import annotations
@@ -40,8 +40,14 @@ FOLDERS = (
     "/",
 )
 
+# The platform's own data: the database and the secret key lie there.
+PROJECT = Path(__file__).resolve().parents[3]
+
 IPC_CREAT, IPC_RMID = 0o1000, 0
 SHM_BYTES = 4096
+
+# Whom a program inside must not reach; never tried from outside of a sandbox.
+OUTSIDE = "169.254.169.254,8.8.8.8,10.0.0.1,172.17.0.1,192.168.0.1"
 
 
 @dataclass(slots=True)
@@ -94,10 +100,15 @@ class Bait:
 @contextlib.contextmanager
 def laid_out(extra_folders: tuple[str, ...] = ()) -> Iterator[Bait]:
     bait = Bait(nonce=secrets.token_hex(4))
-    bait.names["nonce"] = bait.nonce
+    bait.names |= {"nonce": bait.nonce, "outside": OUTSIDE}
     with contextlib.ExitStack() as stack:
         stack.callback(_clear_folders, bait)
-        for folder in (*FOLDERS, str(Path.home()), str(Path.cwd()), *extra_folders):
+        for folder in (
+            *FOLDERS,
+            str(Path.home()),
+            str(PROJECT / "var"),
+            *extra_folders,
+        ):
             _lay_files(bait, Path(folder))
         bait.names["folders"] = ":".join(str(folder) for folder in bait.folders)
         bait.names["bait_file"] = str(_plainest(bait.folders) / "bait.h")
@@ -160,7 +171,7 @@ def _lay_listeners(bait: Bait, stack: contextlib.ExitStack) -> None:
             continue
         if kind == socket.SOCK_STREAM:
             sock.listen(8)
-        if name != "unix" and name != "abstract":
+        if name not in {"unix", "abstract"}:
             bait.names[f"{name}_port"] = str(sock.getsockname()[1])
         listener = Listener(name, sock, bait.secret(f"socket-{name}"))
         bait.listeners.append(listener)

@@ -9,7 +9,7 @@ from typing import Any
 
 from executions.tests.suites import checks
 from executions.tests.suites.hostile_table import RUNTIMES
-from executions.tests.suites.program import MIB, Program
+from executions.tests.suites.program import HERE, MIB, Program
 
 ENDINGS = RUNTIMES | {
     ".ml": "ocaml",
@@ -41,8 +41,15 @@ def benign(name: str, source: str, *verdicts: str, **more: Any) -> Program:
 
 def printing(name: str, source: str, *lines: str, **more: Any) -> Program:
     """A program whose whole output is these lines."""
-    return benign(name, source, stdout="".join(f"{x}\n" for x in lines).encode(), **more)
+    return benign(
+        name, source, stdout="".join(f"{x}\n" for x in lines).encode(), **more
+    )
 
+
+SUM_ENDINGS = (
+    *(".py", ".js", ".ts", ".c", ".cpp", ".go", ".rs", ".java", ".sh", ".pl"),
+    *(".rb", ".php", ".lua", ".hs", ".ml", ".f90", ".pas", ".tcl", ".nim", ".awk"),
+)
 
 SUMS = tuple(
     printing(
@@ -52,10 +59,23 @@ SUMS = tuple(
         "größe→ok",
         stdin="3 4\ngröße\n".encode(),
     )
-    for ending in (
-        ".py .js .ts .c .cpp .go .rs .java .sh .pl .rb .php .lua "
-        ".hs .ml .f90 .pas .tcl .nim .awk"
-    ).split()
+    for ending in SUM_ENDINGS
+)
+
+# Languages with one program of their own: it greets whom stdin names and exits with 3.
+GREETINGS = tuple(
+    Program(
+        id=f"S33-greeting-{path.stem}",
+        suite="../greetings",
+        runtime=path.stem,
+        source=path.name,
+        verdicts=("runtime_error",),
+        exit_code=3,
+        stdin="Søren\n".encode(),
+        stdout="Grüße, Søren!\n".encode(),
+    )
+    for path in sorted((HERE.parent / "greetings").iterdir())
+    if path.stem not in {program.runtime for program in SUMS}
 )
 
 PYTHON = (
@@ -107,9 +127,7 @@ PYTHON = (
         stdin=PATTERN,
         checks=(lambda seen: None if seen.stderr == b"total 499999500000\n" else "?",),
     ),
-    benign(
-        "exit-code", "exit_code.py", "runtime_error", args=("42",), exit_code=42
-    ),
+    benign("exit-code", "exit_code.py", "runtime_error", args=("42",), exit_code=42),
     benign("exit-zero", "exit_code.py", args=("0",), exit_code=0),
     benign(
         "traceback",
@@ -242,10 +260,16 @@ SCRIPTS = (
         "child",
         "through",
     ),
-    printing("text-php", "text.php", '{"a":[1,2,null],"u":"ü"}', "5050 child", "1000 1"),
     printing(
-        "text-lua", "text.lua", "brown,fox,quick,the\t4\t9007199254740992", "1\t4\t9", "child"
+        "text-php", "text.php", '{"a":[1,2,null],"u":"ü"}', "5050 child", "1000 1"
+    ),
+    printing(
+        "text-lua",
+        "text.lua",
+        "brown,fox,quick,the\t4\t9007199254740992",
+        "1\t4\t9",
+        "child",
     ),
 )
 
-BENIGN: tuple[Program, ...] = (*SUMS, *PYTHON, *COMPILED, *SCRIPTS)
+BENIGN: tuple[Program, ...] = (*SUMS, *GREETINGS, *PYTHON, *COMPILED, *SCRIPTS)

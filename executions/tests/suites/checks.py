@@ -86,7 +86,7 @@ def kept_at_most(limit_bytes: int) -> Check:
 
 
 def names_allowed(seen: Observed) -> str | None:
-    """Every `mine NAME…` line names a variable of the clean environment or a wanted one."""
+    """Every `mine NAME…` names a variable of the clean environment, or a wanted one."""
     names = re.findall(rb"^mine (\w+)", seen.stdout, re.MULTILINE)
     odd = {n.decode() for n in names} - ALLOWED_NAMES
     odd = {name for name in odd if not name.startswith("SUITE_ASKED")}
@@ -94,7 +94,7 @@ def names_allowed(seen: Observed) -> str | None:
 
 
 def unprivileged(seen: Observed) -> str | None:
-    """Compare the printed /proc/self/status with the posture that every box must have."""
+    """Compare the printed /proc/self/status with what every box must have."""
     status = dict(
         line.split(":", 1)
         for line in seen.stdout.decode(errors="replace").splitlines()
@@ -129,9 +129,7 @@ def mounts_harmless(seen: Observed) -> str | None:
         if "nodev" not in options and not point.startswith(("/dev/", "/proc/")):
             return f"{point} lacks nodev: {flags}"
         if "ro" not in options and not point.startswith(private):
-            # A read-only file system may still be writable at its mount: /dev nodes.
-            if not point.startswith("/dev/"):
-                return f"{point} is writable: {flags}"
+            return f"{point} is writable: {flags}"
     return None
 
 
@@ -144,7 +142,7 @@ def few_descriptors(seen: Observed) -> str | None:
 
 
 def reads_as_utf8_tail(seen: Observed) -> str | None:
-    """The kept bytes are a true beginning and a true end of the letters, cut anywhere."""
+    """The kept bytes are a true beginning and a true end of the letters."""
     whole = "é".encode() * 3000
     kept = seen.stdout
     for cut in range(len(kept) + 1):

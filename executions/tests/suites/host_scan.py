@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,9 +93,12 @@ def _process(entry: Path) -> Process:
         parent=int(rest.split()[1]),
         uid=entry.stat().st_uid,
         name=name,
-        command=(entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"),
+        command=(entry / "cmdline")
+        .read_bytes()
+        .replace(b"\0", b" ")
+        .decode("utf-8", "replace"),
         cgroups=(entry / "cgroup").read_text(),
-        namespaces=_link(entry / "ns/pid_for_children"),
+        namespaces=_link(entry / "ns/mnt"),
     )
 
 
@@ -115,8 +119,8 @@ def _cgroups() -> Iterator[str]:
 def _files(state: Path | None) -> Iterator[str]:
     for folder in SHARED_FOLDERS:
         with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                yield _described(f"{folder}/{name}")
+            for path in Path(folder).iterdir():
+                yield _described(str(path))
     if state is not None:
         for folder, names, files in os.walk(state):
             for name in (*names, *files):
@@ -176,6 +180,52 @@ class Ours:
             parent = seen.processes.get(pid)
             pid = parent.parent if parent else 0
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """How much of everything the platform holds while it is idle."""
+
+    processes: int
+    cgroups: int
+    files: int
+    mount_namespaces: int
+    ipc: frozenset[str]
+
+    def compared_with(self, later: Footprint) -> list[str]:
+        """Return in what `later` is more: single-use jails have new names each time."""
+        found = [
+            f"{name}: {getattr(later, name)} instead of {getattr(self, name)}"
+            for name in ("processes", "cgroups", "files", "mount_namespaces")
+            if getattr(later, name) > getattr(self, name)
+        ]
+        return found + sorted(later.ipc - self.ipc)
+
+
+def footprint(ours: Ours) -> Footprint:
+    assert ours.state is not None
+    seen = scan(ours.state)
+    processes = ours.processes(seen)
+    mark = own_cgroup(ours.state)
+    return Footprint(
+        processes=len(processes),
+        cgroups=sum(mark in path for path in seen.cgroups),
+        files=sum(str(ours.state) in path for path in seen.files),
+        mount_namespaces=len({process.namespaces for process in processes}),
+        ipc=seen.ipc,
+    )
+
+
+def settled(ours: Ours, *, timeout_s: float = 30.0, quiet_s: float = 2.0) -> Footprint:
+    """Wait until nothing changes any more (the pool is full again) and measure."""
+    give_up = time.monotonic() + timeout_s
+    last, since = footprint(ours), time.monotonic()
+    while time.monotonic() < give_up and time.monotonic() - since < quiet_s:
+        time.sleep(0.2)
+        now = footprint(ours)
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
 
 
 def own_cgroup(state: Path) -> str:

@@ -43,9 +43,9 @@ class Direct:
             entry=next(iter(files)),
             cases=(Case(program.given_stdin(bait), tuple(program.given_args(bait))),),
             env=program.given_env(bait),
-            limits=_raised(program.limits, Limits(), runtime.minimum),
+            limits=_raised(program.given_limits(), Limits(), runtime.minimum),
             compile_limits=_raised(
-                program.compile_limits, COMPILE_LIMITS, runtime.compile_minimum
+                program.given_compile_limits(), COMPILE_LIMITS, runtime.compile_minimum
             ),
         )
         session = self._backend.start(spec)
@@ -56,14 +56,10 @@ class Direct:
         finally:
             session.acknowledge()
         run = outcome.cases[0] if outcome.cases else None
-        return observed(
-            str(classify(outcome)), reason(outcome), run, outcome.compile
-        )
+        return observed(str(classify(outcome)), reason(outcome), run, outcome.compile)
 
     def runtimes(self) -> dict[str, bool]:
-        return {
-            runtime.key: probe.is_available(runtime) for runtime in runtimes.all()
-        }
+        return {runtime.key: probe.is_available(runtime) for runtime in runtimes.all()}
 
 
 def _raised(

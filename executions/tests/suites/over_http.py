@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Server:
-    """One server and one key; each call makes its own connection, so threads may share."""
+    """One server and one key; each call has its own connection: threads may share."""
 
     def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
@@ -39,9 +39,7 @@ class Server:
     ) -> Any:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=90)
         headers = {"Authorization": f"Bearer {self._key}"}
-        raw = body
-        if isinstance(body, Mapping):
-            raw = json.dumps(body).encode()
+        raw = json.dumps(body).encode() if isinstance(body, Mapping) else body
         if raw is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -90,8 +88,8 @@ def submission(program: Program, bait: Mapping[str, str]) -> dict[str, Any]:
         "entry_point": next(iter(files)),
         "args": program.given_args(bait),
         "env": program.given_env(bait),
-        "limits": dict(program.limits),
-        "compile_limits": dict(program.compile_limits),
+        "limits": program.given_limits(),
+        "compile_limits": program.given_compile_limits(),
     }
     if stdin := program.given_stdin(bait):
         body["stdin_base64"] = base64.b64encode(stdin).decode()

@@ -13,6 +13,7 @@ from string import Template
 
 HERE = Path(__file__).parent
 MIB = 1024 * 1024
+AMPLE_WALL_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,14 @@ class Program:
     def entry_name(self) -> str:
         """What the runtime expects: `main.<ending>`, or `Main.java`."""
         ending = Path(self.source).suffix
-        return f"Main{ending}" if ending in {".java", ".cs"} else f"main{ending}"
+        return f"Main{ending}" if ending == ".java" else f"main{ending}"
+
+    def given_limits(self) -> dict[str, int]:
+        """Give ample wall time, as a busy machine is no program's fault."""
+        return {"wall_time_ms": AMPLE_WALL_MS, **self.limits}
+
+    def given_compile_limits(self) -> dict[str, int]:
+        return {"wall_time_ms": AMPLE_WALL_MS, **self.compile_limits}
 
     def given_stdin(self, bait: Mapping[str, str]) -> bytes:
         if isinstance(self.stdin, bytes):
@@ -165,7 +173,9 @@ def _text_faults(
         if text.encode() not in seen.stdout
     ]
     faults += [
-        f"{text!r} in the output" for text in program.lacks if text.encode() in seen.text
+        f"{text!r} in the output"
+        for text in program.lacks
+        if text.encode() in seen.text
     ]
     if program.suite == "hostile":
         faults += [

@@ -4,7 +4,8 @@ import socket
 import struct
 import sys
 
-tcp, tcp6, udp, path, abstract = sys.argv[1:6]
+tcp, tcp6, udp, path, abstract, outside = sys.argv[1:7]
+outside = outside.split(",") if outside else []
 
 
 def attempt(what, family, kind, address, payload=b"hello"):
@@ -21,12 +22,13 @@ def attempt(what, family, kind, address, payload=b"hello"):
             print("denied", what, error, flush=True)
 
 
-for host in ("127.0.0.1", "0.0.0.0", "10.0.0.1", "172.17.0.1", "192.168.0.1", "169.254.169.254", "8.8.8.8"):
+for host in ("127.0.0.1", "0.0.0.0", *outside):
     attempt(f"tcp {host}", socket.AF_INET, socket.SOCK_STREAM, (host, int(tcp)))
     attempt(f"udp {host}", socket.AF_INET, socket.SOCK_DGRAM, (host, int(udp)))
 for port in (22, 80, 443, 2375, 5432, 6379, 6443, 8000, 8002, 8080, 10250):
     attempt(f"port {port}", socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", port))
-    attempt(f"metadata {port}", socket.AF_INET, socket.SOCK_STREAM, ("169.254.169.254", port))
+    for host in outside:
+        attempt(f"{host} {port}", socket.AF_INET, socket.SOCK_STREAM, (host, port))
 attempt("tcp6", socket.AF_INET6, socket.SOCK_STREAM, ("::1", int(tcp6)))
 attempt("unix", socket.AF_UNIX, socket.SOCK_STREAM, path)
 attempt("abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\0" + abstract)
@@ -44,11 +46,12 @@ if routes:
 for line in open("/proc/net/ipv6_route"):
     if line.split()[-1] != "lo":
         print("ACHIEVED an IPv6 route", line)
-try:
-    socket.getaddrinfo("example.com", 80)
-    print("ACHIEVED a name")
-except OSError as error:
-    print("denied name", error)
+if outside:
+    try:
+        socket.getaddrinfo("example.com", 80)
+        print("ACHIEVED a name")
+    except OSError as error:
+        print("denied name", error)
 for port in (0, 8000, 1024):
     with socket.socket() as server:
         try:

@@ -36,7 +36,7 @@ mounts = read("/proc/self/mountinfo").decode()
 for line in mounts.splitlines():
     root, point = line.split()[3:5]
     # Parts of its own scratch and of /usr are what it may know.
-    if root.count("/") > 1 and not root.startswith(("/usr/", "/etc/", "/var/lib/", "/opt/")):
+    if root.count("/") > 1 and point != "/prepared" and not root.startswith(("/usr/", "/etc/", "/var/lib/", "/opt/")):
         print("ACHIEVED seeing a host path:", root, point)
 command = read("/proc/1/cmdline") or b""
 if b"/work" in command or b"/home/" in command or b"/srv/" in command or b"/opt/" in command:
