@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from executions.sandbox import cgroups, jail, linux
+from executions.sandbox import cgroups, jail, linux, locks
 from executions.sandbox.jailpool import Config, Jail, JailPool
 
 SOCKET_NAME: Final = "server"
@@ -103,13 +103,15 @@ class Server:
         config: Config,
         folder: Folder,
         groups: cgroups.Cgroups | None,
-        uid_base: int | None,
+        uids: locks.UidBlock | None,
     ) -> None:
+        self._uids = uids
         self._linger_s = config.linger_s
         self._outcome_linger_s = config.outcome_linger_s
         self._folder = folder
         self._unenforced = [] if groups else list(UNENFORCED_WITHOUT_CGROUPS)
         self._selector = selectors.DefaultSelector()
+        uid_base = uids.first if uids is not None else None
         self._pool = JailPool(config, folder, groups, uid_base, self)
         self._by_key: dict[str, Jail] = {}
         self._refused_keys: OrderedDict[str, None] = OrderedDict()
@@ -132,6 +134,8 @@ class Server:
                 self._turn()
         finally:
             self._pool.end()
+            if self._uids is not None:
+                self._uids.release()
         self._folder.remove()  # after a crash it stays, with the log in it
 
     def _turn(self) -> None:
@@ -358,7 +362,9 @@ class Folder:
     def __init__(self, state: Path, name: str) -> None:
         self.name = name
         self._state_fd = _open_folder(state)
-        self._lock = _lock_alone(state / name)
+        lock = locks.take(state / name / LOCK_NAME, wait_s=_END_TIMEOUT_S)
+        if lock is None:
+            raise OSError(errno.EBUSY, "another server holds its lock")
         self._fd = _open_folder(state / name)
         clear_left_overs(state / name)
 
@@ -388,26 +394,6 @@ class Folder:
 
 def _open_folder(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _lock_alone(folder: Path) -> int:
-    """Make the folder and take its lock, waiting for a server that is just ending."""
-    deadline = time.monotonic() + _END_TIMEOUT_S
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            path = folder / LOCK_NAME
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(handle), path.stat()):
-                    return handle
-            except OSError:
-                pass
-            os.close(handle)
-        if time.monotonic() > deadline:
-            raise TimeoutError(errno.ETIMEDOUT, "another server holds its lock")
-        time.sleep(0.02)
 
 
 def cgroup_name(state: Path, server: str) -> str:
@@ -445,26 +431,6 @@ def clear_left_overs(folder: Path) -> None:
             entry.unlink()
 
 
-def _claim_uids(config: Config) -> int:
-    """Find a block of uids that no other fork server of this machine uses.
-
-    The lock lives as long as this process.
-    """
-    locks = Path(
-        "/run/lock" if Path("/run/lock").is_dir() else "/run", "coding-platform"
-    )
-    locks.mkdir(mode=0o700, exist_ok=True)
-    for block in range(1000):
-        handle = os.open(locks / f"uids.{block}", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            continue
-        return config.uid_base + block * config.max_jails
-    raise OSError("every block of uids is taken")
-
-
 def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.socket]:
     folder = Folder(state, name)
     clear_dead_servers(state)
@@ -477,19 +443,16 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
             folder.remove()
             raise
     rootless = os.geteuid() != 0
-    uid_base = None if rootless else _claim_uids(config)
+    uids = None if rootless else locks.UidBlock(config.uid_base)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    uids = (
-        [jail.ROOTLESS_UID]
-        if uid_base is None
-        else list(range(uid_base, uid_base + config.max_jails))
-    )
-    jail.build_root(str(state), config.read_only, uids, rootless=rootless)
+    inside = [jail.ROOTLESS_UID]
+    if uids is not None:
+        inside = list(range(uids.first, uids.first + config.max_jails))
+    jail.build_root(str(state), config.read_only, inside, rootless=rootless)
     jail.settle(rootless=rootless)
-    return Server(config, folder, groups, uid_base), folder.listen(
-        SOCKET_NAME, socket.SOCK_SEQPACKET
-    )
+    listener = folder.listen(SOCKET_NAME, socket.SOCK_SEQPACKET)
+    return Server(config, folder, groups, uids), listener
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from executions.sandbox import agent, cgroups, jail
+from executions.sandbox.locks import UIDS_OF_A_BLOCK
 
 if TYPE_CHECKING:
     from executions.sandbox.forkserver import Folder
@@ -55,6 +56,10 @@ class Config:
     linger_s: float = 60.0
     output_total_bytes: int = 64 << 20
     outcome_linger_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_jails <= UIDS_OF_A_BLOCK:
+            raise ValueError(f"max_jails must be from 1 to {UIDS_OF_A_BLOCK}")
 
 
 class Jail:
