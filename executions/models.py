@@ -129,7 +129,10 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
 
     def requeue(self, execution: Execution, lease: Lease, delay: timedelta) -> bool:
         """Let the run start again, as another attempt, after `delay`."""
-        return self._requeue(execution, lease, due_at=Now() + delay)
+        # Not a sum with nothing: SQLite would write it with more digits than Now, and
+        # compare them as text.
+        due_at = Now() + delay if delay else Now()
+        return self._requeue(execution, lease, due_at=due_at)
 
     def _requeue(self, execution: Execution, lease: Lease, **changes: Any) -> bool:
         changed = self._owned(execution, lease).update(

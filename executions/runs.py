@@ -103,10 +103,17 @@ class Run:
         self._is_sent_back = True
         self.cancel()
 
-    def abandon(self, reason: str) -> None:
-        """Stop following, as the sandbox is no good; the run starts again."""
+    def abandon(self, reason: str, *, is_silent: bool) -> None:
+        """Kill the program, as the sandbox is no good; the run starts again.
+
+        One that is silent would not answer: then do not wait for it.
+        """
         self._fault = reason
-        self._let_go(is_lost=False)
+        session = self._session
+        if is_silent:
+            self._let_go(is_lost=False)
+        elif session is not None:
+            session.cancel()
 
     def discard(self) -> None:
         """Kill the program of a run that has its outcome, whatever it may say."""
@@ -235,8 +242,14 @@ class Run:
     # How it ends.
 
     def _finish(self, outcome: Outcome | None) -> None:
-        if self._is_sent_back and (outcome is None or outcomes.is_cancelled(outcome)):
+        was_cut = outcome is None or outcomes.is_cancelled(outcome)
+        if was_cut and self._is_sent_back:
             self._queue_again()
+            return
+        if was_cut and self._fault and not self._is_cancelled:
+            self.try_again(self._fault)
+            if self._session is not None:
+                self._session.acknowledge()
             return
         if outcome is None:
             columns: dict[str, Any] = {

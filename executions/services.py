@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from executions import bells, outcomes, specs
+from executions import bells, connections, outcomes, specs
 from executions import channel as channels
 from executions.channel import ChannelDown, Control, News
 from executions.models import Execution, IdempotencyKey
@@ -119,21 +119,15 @@ def wait(execution_id: UUID, timeout_s: float) -> Execution:
     with channels.current().waiter(execution_id) as waiter:
         if waiter.is_early:
             # Nothing was missed since before it was stored: no look at the row needed.
-            _give_connection_back()
-            waiter.wait(timeout_s)
+            with connections.resting():
+                waiter.wait(timeout_s)
         while True:
             execution = Execution.objects.get(pk=execution_id)
             left = deadline - time.monotonic()
             if execution.is_final or left <= 0:
                 return execution
-            _give_connection_back()
-            waiter.wait(left)
-
-
-def _give_connection_back() -> None:
-    # Not inside a transaction, as in most tests: it would be rolled back.
-    if not connection.in_atomic_block:
-        connection.close()
+            with connections.resting():
+                waiter.wait(left)
 
 
 def run(run: Run, *, is_adopted: bool = False) -> None:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 
-from executions import backends, bells, channel, leases, services
+from executions import backends, bells, channel, connections, leases, services
 from executions.channel import Channel, ChannelDown
 from executions.leases import Lease, Trust
 from executions.models import Execution
@@ -85,9 +85,10 @@ class Worker:
         except (DatabaseError, InterfaceError) as error:
             # Rows stay where they are; the scheduler rings when the database is back.
             self._keeper.doubt(error)
+            connection.close()
             return None
         finally:
-            connection.close()
+            connections.rest()
 
     def run(
         self, execution: Execution, lease: Lease, *, is_adopted: bool = False
@@ -101,7 +102,16 @@ class Worker:
         finally:
             with self._lock:
                 del self._runs[lease.id]
-            connection.close()
+            connections.rest()
+
+    def _adopt(self, execution: Execution, lease: Lease) -> None:
+        """Follow a run in a thread of its own."""
+        self.run(execution, lease, is_adopted=True)
+        connections.end()
+
+    def adopt(self, execution: Execution, lease: Lease) -> None:
+        name = f"adopted-{execution.key}"
+        threading.Thread(target=self._adopt, args=(execution, lease), name=name).start()
 
     def runs(self) -> list[Run]:
         with self._lock:
@@ -249,7 +259,7 @@ class Keeper:
         running = [run for due, run in waiting if due <= now and run.is_in_sandbox]
         if running:
             Execution.objects.mark_running([run.lease for run in running])
-            connection.close()
+            connections.rest()
 
     def _renew(self) -> None:
         """Renew every lease in one statement; see to runs that changed hands."""
@@ -258,7 +268,7 @@ class Keeper:
         runs = worker.runs()
         asked_at = time.monotonic()
         held = Execution.objects.extend([run.lease for run in runs])
-        connection.close()
+        connections.rest()
         for run in runs:
             if run.lease.id in held:
                 run.lease.renew(asked_at)
@@ -270,12 +280,10 @@ class Keeper:
             self._chase(run)
 
     def _chase(self, run: Run) -> None:
-        """End a run whose sandbox does not keep its own deadline."""
-        if run.overdue_s > SILENCE_S:
-            logger.error("run %s: its sandbox is silent", run.execution.key)
-            run.abandon("the sandbox did not end by its deadline")
-        elif run.overdue_s > 0:
-            run.cancel()
+        """Have a run started again whose sandbox does not keep its deadline."""
+        if run.overdue_s > 0:
+            reason = "the sandbox did not end by its deadline"
+            run.abandon(reason, is_silent=run.overdue_s > SILENCE_S)
 
     def _beat(self) -> None:
         try:
@@ -292,16 +300,11 @@ class Keeper:
             execution = Execution.objects.adopt_next(
                 lease, worker.backend.scope, judges=self._trust.is_earned
             )
-            connection.close()
+            connections.rest()
             if execution is None:
                 return
             logger.info("run %s is adopted", execution.key)
-            threading.Thread(
-                target=worker.run,
-                args=(execution, lease),
-                kwargs={"is_adopted": True},
-                name=f"adopted-{execution.key}",
-            ).start()
+            worker.adopt(execution, lease)
 
     def _release_all(self) -> None:
         for run in self._worker.runs():

@@ -7,6 +7,7 @@ delivering them is turned off here rather than on the command line.
 from __future__ import annotations
 
 import os
+import sys
 from functools import cached_property
 from typing import Any
 
@@ -84,6 +85,8 @@ app.conf.update(
     worker_send_task_events=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_hijack_root_logger=False,
+    # The worker's threads see to their connections themselves: see connections.
+    CELERY_DB_REUSE_MAX=sys.maxsize,
     timezone="UTC",
 )
 app.autodiscover_tasks(["executions"])

@@ -23,11 +23,20 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from accounts.models import User
-from executions import channel, rules, runtimes, services, specs, terminal
+from executions import (
+    channel,
+    connections,
+    rules,
+    runtimes,
+    services,
+    specs,
+    terminal,
+)
 from executions import worker as workers
 from executions.api import representation
 from executions.channel import ChannelDown
 from executions.models import Execution
+from executions.worker import Worker
 
 LOOK_S = 2.0
 """How often to look at the row itself, in case that news were lost."""
@@ -133,8 +142,7 @@ def _run_here(
 ) -> Execution:
     worker = workers.start()
     execution = services.submit(owner=owner, submission=submission)
-    thread = threading.Thread(target=worker.work_on, args=(execution.pk,))
-    thread.start()
+    threading.Thread(target=_work_on, args=(worker, execution.pk)).start()
     try:
         return _follow(execution.pk, screen)
     finally:
@@ -142,6 +150,11 @@ def _run_here(
         worker.wait(settings.SERVE_STOP_S)
         worker.close()
         worker.backend.close()
+
+
+def _work_on(worker: Worker, pk: UUID) -> None:
+    worker.work_on(pk)
+    connections.end()
 
 
 def _wait_for_worker(
