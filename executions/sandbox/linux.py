@@ -18,6 +18,16 @@ from typing import Final
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+# Looked up here, and not for the first time in every jail.
+_c_mount = _libc.mount
+_c_prctl = _libc.prctl
+_c_setns = _libc.setns
+_c_signal = _libc.signal
+_c_umount2 = _libc.umount2
+_c_unshare = _libc.unshare
+_before_fork = ctypes.pythonapi.PyOS_BeforeFork
+_after_fork_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
+_after_fork_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
 
 MACHINE: Final = platform.machine()
 
@@ -76,6 +86,12 @@ _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _SECCOMP_MODE_FILTER: Final = 2
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
+# Made once: ctypes makes a type for each size, which costs every jail 0.2 ms.
+_OWN_CAPABILITIES: Final = ctypes.create_string_buffer(
+    struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+)
+_NONE: Final = ctypes.create_string_buffer(24)
+
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -103,10 +119,9 @@ def clone(flags: int) -> tuple[int, int]:
 
     The child may use Python like after os.fork().
     """
-    api = ctypes.pythonapi
     pidfd = ctypes.c_int(-1)
     number = _number("clone")
-    api.PyOS_BeforeFork()
+    _before_fork()
     pid = _syscall(
         ctypes.c_long(number),
         ctypes.c_ulong(flags | CLONE_PIDFD | _SIGCHLD),
@@ -116,25 +131,25 @@ def clone(flags: int) -> tuple[int, int]:
         None,
     )
     if pid == 0:
-        api.PyOS_AfterFork_Child()
+        _after_fork_in_child()
         return 0, -1
     error = _fail("clone") if pid < 0 else None
-    api.PyOS_AfterFork_Parent()
+    _after_fork_in_parent()
     if error is not None:
         raise error
     return int(pid), pidfd.value
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    _check(_c_unshare(ctypes.c_int(flags)), "unshare")
 
 
 def setns(fd: int, kind: int) -> None:
-    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+    _check(_c_setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    result = _libc.mount(
+    result = _c_mount(
         source.encode(),
         target.encode(),
         kind.encode(),
@@ -169,7 +184,7 @@ def kept_flags(target: str) -> int:
 
 
 def unmount(target: str, flags: int = MNT_DETACH) -> None:
-    _check(_libc.umount2(target.encode(), ctypes.c_int(flags)), f"umount {target}")
+    _check(_c_umount2(target.encode(), ctypes.c_int(flags)), f"umount {target}")
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -238,7 +253,7 @@ def attach_mount(fd: int, target: str) -> None:
 
 
 def prctl(option: int, argument: int = 0, second: int = 0) -> int:
-    result = _libc.prctl(
+    result = _c_prctl(
         ctypes.c_int(option),
         ctypes.c_ulong(argument),
         ctypes.c_ulong(second),
@@ -246,6 +261,11 @@ def prctl(option: int, argument: int = 0, second: int = 0) -> int:
         ctypes.c_ulong(0),
     )
     return _check(result, f"prctl {option}")
+
+
+def default_signal(number: int) -> None:
+    """Let a signal do what it does by default, past Python's slower way."""
+    _c_signal(ctypes.c_int(number), None)
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -287,9 +307,8 @@ def drop_bounding_set() -> None:
 def drop_capabilities() -> None:
     """Empty the effective, permitted, inheritable and ambient sets."""
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
-    empty = ctypes.create_string_buffer(24)
-    _check(_syscall(ctypes.c_long(_number("capset")), header, empty), "capset")
+    result = _syscall(ctypes.c_long(_number("capset")), _OWN_CAPABILITIES, _NONE)
+    _check(result, "capset")
 
 
 class _SockFprog(ctypes.Structure):
@@ -299,7 +318,7 @@ class _SockFprog(ctypes.Structure):
 def install_filter(program: bytes) -> None:
     """Install a seccomp filter, given as encoded classic BPF instructions."""
     described = _SockFprog(len(program) // 8, program)
-    result = _libc.prctl(
+    result = _c_prctl(
         ctypes.c_int(_PR_SET_SECCOMP),
         ctypes.c_ulong(_SECCOMP_MODE_FILTER),
         ctypes.byref(described),
