@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import random
 import signal
 import socket
 import threading
@@ -342,3 +344,32 @@ def test_tcp_agent_runs_programs_and_holds_outcomes(
     outcome, _ = finish(backend.attach(run.key))
 
     assert outcome.cases[0].stdout == Output(b"x" * 1_000_000 + b"\n")
+
+
+def test_agent_outlives_any_order_of_frames(new_agent: NewAgent) -> None:
+    connect, run = new_agent(), spec("while True: input()", interactive=True)
+    first = AgentSession.start(connect(), run)
+    next(iter(first.events()))
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    frames = [
+        encode("attach", {"key": run.key, "seen": []}),
+        encode("attach", {"key": run.key, "seen": [[2**50, 2**50], [0, 1]]}),
+        encode("attach", {"key": "other", "seen": []}),
+        encode("hello", {"token": "x"}),
+        encode("stdin", {}, b"line\n" * 1_000),
+        encode("signal", {"number": 17}),
+        encode("signal", {"number": 64})[:-3],
+        encode("ack", {}),
+        b"\0\0\0\3\0\0\0\0{}}",
+        chance.randbytes(40),
+    ]
+    for _ in range(150):
+        # It may hang up on the oldest stranger before that one has spoken.
+        with connect() as sock, contextlib.suppress(OSError):
+            sock.sendall(b"".join(chance.choices(frames, k=chance.randrange(1, 6))))
+
+    last = AgentSession.attach(connect(), run.key)
+    last.cancel()
+    assert finish(last)[0].cases[0].end is End.CANCELLED
