@@ -59,6 +59,8 @@ def prepare(runtime: Runtime, base: Path) -> None:
     with _only_one(base / f".{runtime.key}.lock"):
         if is_prepared(runtime, base):
             return
+        for left_over in base.glob(f".{runtime.key}-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
         # mkdtemp's folder is its owner's alone; the sandboxes' users have to enter it.
         made = Path(tempfile.mkdtemp(prefix=f".{runtime.key}-", dir=base))
         try:

@@ -74,6 +74,14 @@ def test_prepare_keeps_the_old_when_making_the_new_fails(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == [".copy.lock", "copy"]
 
 
+def test_prepare_clears_what_a_killed_one_left(tmp_path: Path) -> None:
+    (tmp_path / ".copy-x1y2z3").mkdir()
+    (tmp_path / ".other-x1y2z3").mkdir()
+    prepare.prepare(COPY, tmp_path)
+    assert not (tmp_path / ".copy-x1y2z3").exists()
+    assert (tmp_path / ".other-x1y2z3").exists()
+
+
 def test_prepare_tells_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare.main([]) == 2
     assert "usage" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from executions import backends, diagnosis
 from executions.diagnosis import Finding, State
 from executions.management import tables
 
-HEADINGS = ("Part", "State", "Found", "What to do")
+COLUMNS = {"Part": 12, "State": 7, "Found": 48, "What to do": 0}
 STYLES = {State.OK: "", State.WARNING: "yellow", State.MISSING: tables.BAD}
 
 
@@ -28,30 +27,29 @@ class Command(BaseCommand):
 
     def handle(self, *, json: bool, **_options: Any) -> str:
         try:
-            found = self._look()
+            found = self._json() if json else self._table()
         finally:
             backends.close()
-        if json:
-            self._print_json(found)
-        else:
-            styles = [STYLES[finding.state] for finding in found]
-            rows = [(f.part, f.state.value, f.found, f.remedy) for f in found]
-            tables.show(self.stdout, HEADINGS, rows, styles)
         missing = [finding.part for finding in found if finding.state is State.MISSING]
         if missing:
             raise CommandError(f"programs cannot be run here: {', '.join(missing)}")
         return "" if json else "programs can be run here"
 
-    def _look(self) -> list[Finding]:
-        console = tables.terminal_of_errors()
-        if console is None:
-            return list(diagnosis.findings())
-        with console.status("looking"):
-            return list(diagnosis.findings())
+    def _table(self) -> list[Finding]:
+        table, found = tables.Table(self.stdout, COLUMNS), []
+        with tables.working("looking"):
+            for finding in diagnosis.findings():
+                found.append(finding)
+                row = (finding.part, finding.state.value, finding.found, finding.remedy)
+                table.add(row, STYLES[finding.state])
+        table.finish()
+        return found
 
-    def _print_json(self, found: Sequence[Finding]) -> None:
+    def _json(self) -> list[Finding]:
+        found = list(diagnosis.findings())
         report = {
             "can_run": diagnosis.can_run(found),
             "parts": [asdict(finding) for finding in found],
         }
         self.stdout.write(json.dumps(report, indent=2))
+        return found

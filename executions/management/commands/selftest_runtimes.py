@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,15 @@ from executions.runtimes import prepare, selftest
 from executions.runtimes.base import Runtime
 from executions.runtimes.selftest import Allowed, Result
 
-HEADINGS = ("Language", "Key", "Version", "Verdict", "Compile", "Run", "Notes")
+COLUMNS = {
+    "Language": 24,
+    "Key": 10,
+    "Version": 12,
+    "Verdict": 11,
+    "Compile": 8,
+    "Run": 8,
+    "Notes": 0,
+}
 STYLES = {"ok": "", "failed": tables.BAD, "unavailable": tables.FAINT}
 
 
@@ -57,13 +64,9 @@ class Command(BaseCommand):
         if not no_prepare and settings.SANDBOX_BACKEND == "jail":
             self._prepare(chosen)
         try:
-            results = list(self._results(chosen))
+            results = self._json(chosen) if json else self._table(chosen)
         finally:
             backends.close()
-        if json:
-            self._print_json(results)
-        else:
-            self._print_table(results)
         works = [result for result in results if result.verdict == "ok"]
         failed = [r.runtime.key for r in results if r.verdict == "failed"]
         summary = f"{len(works)} of {len(results)} languages work"
@@ -78,7 +81,8 @@ class Command(BaseCommand):
         for runtime in prepare.needed(base):
             if runtime not in chosen:
                 continue
-            with _working(f"preparing {runtime.label}, once on this machine"):
+            what = f"preparing {runtime.label}, once on this machine"
+            with tables.working(what, is_slow=True):
                 try:
                     prepare.prepare(runtime, base)
                 except prepare.NotPrepared as error:
@@ -96,28 +100,23 @@ class Command(BaseCommand):
             if settings.SANDBOX_BACKEND != "plain":
                 raise CommandError(f"no program can be run here: {problems}")
             self.stderr.write(problems)
-        for runtime in chosen:
-            with _working(runtime.label):
-                yield selftest.run(backend, runtime, allowed)
+        for number, runtime in enumerate(chosen, start=1):
+            with tables.working(f"{number} of {len(chosen)}: {runtime.label}"):
+                result = selftest.run(backend, runtime, allowed)
+            yield result
 
-    def _print_table(self, results: Sequence[Result]) -> None:
-        rows = [
-            (
-                result.runtime.label,
-                result.runtime.key,
-                result.version,
-                result.verdict,
-                _milliseconds(result.compile_ms),
-                _milliseconds(result.run_ms),
-                result.problem,
-            )
-            for result in results
-        ]
-        styles = [STYLES[result.verdict] for result in results]
-        tables.show(self.stdout, HEADINGS, rows, styles)
+    def _table(self, chosen: Sequence[Runtime]) -> list[Result]:
+        table, results = tables.Table(self.stdout, COLUMNS), []
+        for result in self._results(chosen):
+            results.append(result)
+            table.add(_as_row(result), STYLES[result.verdict])
+        table.finish()
+        return results
 
-    def _print_json(self, results: Sequence[Result]) -> None:
+    def _json(self, chosen: Sequence[Runtime]) -> list[Result]:
+        results = list(self._results(chosen))
         self.stdout.write(json.dumps([_as_dict(each) for each in results], indent=2))
+        return results
 
 
 def _chosen(keys: Sequence[str]) -> tuple[Runtime, ...]:
@@ -127,18 +126,20 @@ def _chosen(keys: Sequence[str]) -> tuple[Runtime, ...]:
         raise CommandError(str(error)) from error
 
 
-@contextmanager
-def _working(what: str) -> Iterator[None]:
-    console = tables.terminal_of_errors()
-    if console is None:
-        yield
-    else:
-        with console.status(what):
-            yield
-
-
 def _milliseconds(value: int | None) -> str:
     return "" if value is None else f"{value} ms"
+
+
+def _as_row(result: Result) -> tuple[str, ...]:
+    return (
+        result.runtime.label,
+        result.runtime.key,
+        result.version,
+        result.verdict,
+        _milliseconds(result.compile_ms),
+        _milliseconds(result.run_ms),
+        result.problem,
+    )
 
 
 def _as_dict(result: Result) -> dict[str, Any]:
