@@ -40,7 +40,8 @@ STOP_S = 60
 # The jails' own tests on another kernel; what they write goes to the guest's /tmp.
 GUEST = (
     *(PYTHON, "-m", "scripts.uml.run", "--timeout", "1500"),
-    *("--env", "VAR_DIR=/tmp/var", "--", ".venv/bin/python", "-m", "pytest", "-v"),
+    *("--env", "VAR_DIR=/tmp/var", "--env", "LEAK_RUNS=40"),
+    *("--", ".venv/bin/python", "-m", "pytest", "-v"),
     *("-p", "no:cacheprovider", COLOURS, "-m", "jail", "executions/tests/sandbox"),
 )
 

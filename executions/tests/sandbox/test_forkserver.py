@@ -330,7 +330,7 @@ def test_long_state_folder_works(make: Make) -> None:
     assert outcome_of(backend, "print(1)") == b"1\n"
 
 
-def test_five_hundred_runs_leave_nothing(make: Make, tmp_path: Path) -> None:
+def test_hundreds_of_runs_leave_nothing(make: Make, tmp_path: Path) -> None:
     backend = make(warm={"": 2})
     runner = Runner(backend)
     state = tmp_path / "state"
@@ -365,7 +365,8 @@ def test_five_hundred_runs_leave_nothing(make: Make, tmp_path: Path) -> None:
     run(5, "python3", "main.py")
     before = held()
 
-    run(120, "/bin/echo", "hi")
+    # Fewer where a system call takes a hundred times as long, as in a guest.
+    run(int(os.environ.get("LEAK_RUNS", "480")) // 4, "/bin/echo", "hi")
     run(5, "python3", "main.py")
 
     assert held() == before
