@@ -45,7 +45,6 @@ _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
 _OUT_BUFFER_BYTES = 256 * 1024
 _RECEIVE_BYTES = 64 * 1024
-_HELLO_BODY_BYTES = 0
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -70,6 +69,13 @@ class Confinement(Protocol):
         """Return what the stage used, or None where that is not visible.
 
         Called by the agent, up to 500 times a second near a limit.
+        """
+
+    def shrink_scratch(self, size_bytes: int) -> None:
+        """Let all files together take this much, or what they take already, if more.
+
+        Called between the compilation and the first case: the sandbox was made large
+        enough for both. Raises OSError.
         """
 
 
@@ -345,7 +351,7 @@ class Agent:
             self._drop(min(strangers, key=lambda c: c.connected_at))
         connection = Connection(sock, is_known=self._token is None)
         if not connection.is_known:
-            connection.decoder = Decoder(TO_AGENT, max_body_bytes=_HELLO_BODY_BYTES)
+            connection.decoder = Decoder(TO_AGENT, is_stranger=True)
         else:
             self._greet(connection)
         self._connections[connection.fd] = connection
@@ -593,11 +599,13 @@ class Agent:
         self._start_stage(run, stage, self._renew_scratch(run, stage))
 
     def _renew_scratch(self, run: Run, stage: Stage) -> CannotStart | None:
-        """Give each case the folder as it was before the first one."""
-        if run.cases == 1 or stage.case is None:
-            return None
+        """Give each case the folder as it was before the first one, in its limits."""
         place = self._place
         try:
+            if stage.case == 0 and run.stages:
+                self._confinement.shrink_scratch(stage.limits["scratch_bytes"])
+            if run.cases == 1 or stage.case is None:
+                return None
             if stage.case == 0:
                 run.build = scratch.copy(
                     place.scratch,

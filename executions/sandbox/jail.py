@@ -102,7 +102,9 @@ _NAMESPACES: Final = (
 )
 
 
-# What a jail says on the control socket, besides asking for a stage by its number.
+# What a jail says on the control socket, besides asking for a stage by its number and
+# for less scratch.
+SHRINK: Final = "scratch "
 READY: Final = b"+"
 FAILED: Final = b"!"
 
@@ -333,6 +335,7 @@ class Scratch:
     """The tmpfs behind everything that is writable in one jail."""
 
     def __init__(self, size_bytes: int, identity: Identity) -> None:
+        self.size_bytes = size_bytes
         self._fs, self.mount_fd = linux.new_tmpfs(
             size=str(size_bytes), nr_inodes=str(INODES), mode="0711"
         )
@@ -343,6 +346,7 @@ class Scratch:
 
     def resize(self, size_bytes: int) -> None:
         linux.resize_tmpfs(self._fs, size=str(size_bytes))
+        self.size_bytes = size_bytes
 
     def release_mount(self) -> None:
         """Drop the server's hold on the mount, once the jail has its own."""
@@ -390,23 +394,31 @@ class JailConfinement:
         return self._stages[stage]
 
     def _ask_for(self, stage: int) -> cgroups.StageFiles:
-        """Have the server make the stage's cgroup (if need be) and hand out its files.
+        """Have the server make the stage's cgroup, if need be, and open its files."""
+        count, fds = self._ask(str(stage))
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return cgroups.StageFiles(fds[:count], fds[count:])
+
+    def shrink_scratch(self, size_bytes: int) -> None:
+        here = os.statvfs(SCRATCH)
+        used = (here.f_blocks - here.f_bfree) * here.f_frsize
+        self._ask(f"{SHRINK}{max(size_bytes, used)}")
+
+    def _ask(self, question: str) -> tuple[int, list[int]]:
+        """Ask the server; return a number and descriptors. Raises OSError.
 
         The answer comes over a socket of its own, as the agent and its children share
         the control socket.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            socket.send_fds(self._control, [str(stage).encode()], [theirs.fileno()])
+            socket.send_fds(self._control, [question.encode()], [theirs.fileno()])
             theirs.close()
             answer, fds, _, _ = socket.recv_fds(ours, 256, 16)
         if not answer.isdigit():
-            raise OSError(
-                f"no cgroup for stage {stage}: {answer.decode() or 'refused'}"
-            )
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        return cgroups.StageFiles(fds[: int(answer)], fds[int(answer) :])
+            raise OSError(f"the server refuses {question}: {answer.decode() or 'gone'}")
+        return int(answer), list(fds)
 
 
 class Plan(NamedTuple):
@@ -504,10 +516,16 @@ def _drop_privileges(identity: Identity) -> None:
     linux.set_dumpable(False)
 
 
+def answer_shrunk(reply_fd: int, problem: str = "") -> None:
+    """Answer the wish for less scratch."""
+    with socket.socket(fileno=reply_fd) as reply, contextlib.suppress(OSError):
+        reply.send(problem.encode()[:200] or b"0")
+
+
 def answer_stage(
     reply_fd: int, files: cgroups.StageFiles | None, problem: str = ""
 ) -> None:
-    """Answer JailConfinement's question; the server's side of _ask_for."""
+    """Answer the question for a stage's cgroup."""
     with socket.socket(fileno=reply_fd) as reply, contextlib.suppress(OSError):
         if files is None:
             reply.send(problem.encode()[:200])

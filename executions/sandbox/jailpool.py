@@ -297,6 +297,8 @@ class JailPool:
             self._loop.jail_is_ready()
         elif message.startswith(jail.FAILED):
             self._fail(message[1:].decode(errors="replace"))
+        elif len(fds) == 1 and message.startswith(jail.SHRINK.encode()):
+            self._shrink(made, message.removeprefix(jail.SHRINK.encode()), fds.pop())
         elif len(fds) == 1:
             self._open_stage(made, message, fds.pop())
         for fd in fds:
@@ -307,6 +309,19 @@ class JailPool:
         self._delay_refill(_REFILL_BACKOFF_S)
         print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the server's log
         self._loop.jail_has_failed(problem)
+
+    def _shrink(self, made: Jail, wanted: bytes, reply_fd: int) -> None:
+        """Make the scratch folder smaller; larger than it was asked for is refused."""
+        problem = ""
+        size_bytes = int(wanted) if wanted.isdigit() else 0
+        if made.scratch is None or size_bytes <= 0:
+            problem = "no such size"
+        elif size_bytes < made.scratch.size_bytes:
+            try:
+                made.scratch.resize(size_bytes)
+            except OSError as error:
+                problem = str(error)
+        jail.answer_shrunk(reply_fd, problem)
 
     def _open_stage(self, made: Jail, message: bytes, reply_fd: int) -> None:
         """Make the cgroup of a later stage, in order, with the limits of the run."""

@@ -47,6 +47,9 @@ class NoConfinement:
     def usage(self, stage: int) -> Usage | None:
         return None
 
+    def shrink_scratch(self, size_bytes: int) -> None:
+        return
+
 
 class _Sandbox:
     """One agent process with its socket and its folder."""
