@@ -16,6 +16,7 @@ VERSION = 1
 
 MIB = 1024 * 1024
 MAX_HEADER_BYTES = 4 * MIB
+MAX_HELLO_BYTES = 4 * 1024
 MAX_RUN_BODY_BYTES = 64 * MIB
 MAX_CHUNK_BYTES = 64 * 1024
 MAX_FILES = 1_000
@@ -259,18 +260,17 @@ class Decoder:
     is too large was collected. Not usable afterwards.
     """
 
-    def __init__(
-        self, kinds: Mapping[str, Kind], *, max_body_bytes: int | None = None
-    ) -> None:
-        self._kinds = kinds
-        self._max_body = max_body_bytes
-        if max_body_bytes is None:
-            self._max_body = max(kind.max_body_bytes for kind in kinds.values())
+    def __init__(self, kinds: Mapping[str, Kind], *, is_stranger: bool = False) -> None:
         self._buffer = bytearray()
+        self.allow(kinds)
+        if is_stranger:
+            # Room for a hello and nothing else, until allow() is called.
+            self._max_header, self._max_body = MAX_HELLO_BYTES, 0
 
     def allow(self, kinds: Mapping[str, Kind]) -> None:
         """Accept frames of these kinds with their own bounds from now on."""
         self._kinds = kinds
+        self._max_header = MAX_HEADER_BYTES
         self._max_body = max(kind.max_body_bytes for kind in kinds.values())
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -280,7 +280,7 @@ class Decoder:
         start = 0
         while len(buffer) - start >= _PREFIX.size:
             header_size, body_size = _PREFIX.unpack_from(buffer, start)
-            if header_size > MAX_HEADER_BYTES or body_size > (self._max_body or 0):
+            if header_size > self._max_header or body_size > self._max_body:
                 raise ProtocolError("a frame is too large")
             body_at = start + _PREFIX.size + header_size
             if len(buffer) < body_at + body_size:

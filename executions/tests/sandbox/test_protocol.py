@@ -82,11 +82,12 @@ def test_decoder_bounds_the_body_of_each_kind() -> None:
 
 
 def test_decoder_bounds_strangers_until_they_are_allowed() -> None:
-    decoder = Decoder(TO_AGENT, max_body_bytes=0)
-    with pytest.raises(ProtocolError, match="too large"):
-        list(decoder.feed(encode("stdin", {}, b"x")))
+    for data in (encode("stdin", {}, b"x"), encode("hello", {"token": "x" * 4096})):
+        with pytest.raises(ProtocolError, match="too large"):
+            list(Decoder(TO_AGENT, is_stranger=True).feed(data))
 
-    decoder = Decoder(TO_AGENT, max_body_bytes=0)
+    decoder = Decoder(TO_AGENT, is_stranger=True)
+    assert list(decoder.feed(encode("hello", {"token": "x"})))
     decoder.allow(TO_AGENT)
     assert list(decoder.feed(encode("stdin", {}, b"x")))
 
