@@ -134,12 +134,12 @@ def _described(path: str) -> str:
 
 
 def _ipc() -> Iterator[str]:
-    for kind in ("shm", "msg", "sem"):
+    for kind, owner in (("shm", 7), ("msg", 7), ("sem", 4)):
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/sysvipc/{kind}").read_text().splitlines()
-            for line in lines[1:]:
-                # Key and id; the counters in the other columns change all the time.
-                yield f"{kind} {' '.join(line.split()[:2])}"
+            for fields in (line.split() for line in lines[1:]):
+                # The counters in the other columns change all the time.
+                yield f"{kind} key {fields[0]} id {fields[1]} uid {fields[owner]}"
 
 
 def _locks() -> Iterator[str]:
@@ -212,7 +212,7 @@ def footprint(ours: Ours) -> Footprint:
         cgroups=sum(mark in path for path in seen.cgroups),
         files=sum(str(ours.state) in path for path in seen.files),
         mount_namespaces=len({process.namespaces for process in processes}),
-        ipc=seen.ipc,
+        ipc=frozenset(line for line in seen.ipc if _has_jail_uid(line)),
     )
 
 
@@ -256,5 +256,7 @@ def left_overs(before: Scan, after: Scan, ours: Ours) -> list[str]:
 
 
 def _has_jail_uid(line: str) -> bool:
+    """Tell whether something belongs to a jail: without root, its uid is our own."""
     uid = line.rpartition(" uid ")[2]
-    return uid.isdigit() and int(uid) >= FIRST_JAIL_UID
+    own = os.geteuid()
+    return uid.isdigit() and (int(uid) >= FIRST_JAIL_UID or 0 < own == int(uid))

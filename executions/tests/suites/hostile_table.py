@@ -126,6 +126,12 @@ FILES = (
         limits={"scratch_bytes": 64 * MIB, "memory_bytes": 256 * MIB},
         has=("wrote some: True",),
     ),
+    probe(
+        "S6-fill-disk-c",
+        "s6_fill_disk.c",
+        args=(str(32 * MIB),),
+        limits={"scratch_bytes": 32 * MIB, "memory_bytes": 512 * MIB},
+    ),
     probe("S6-fill-inodes", "s6_fill_inodes.py"),
     hostile(
         "S6-dump-core",
@@ -552,6 +558,7 @@ COMPILING = (
         lacks=("DATABASE", "SECRET"),
     ),
     probe("S27-kill-everyone", "s27_kill_everyone.nim"),
+    probe("S27-stop-everyone", "s27_stop_everyone.nim"),
     refused_source("S27-plant-links", "s27_plant_links.nim"),
     probe(
         "S27-annotation-processor",

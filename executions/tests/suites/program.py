@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from executions import runtimes
+from executions.runtimes import build
+
 HERE = Path(__file__).parent
 MIB = 1024 * 1024
 AMPLE_WALL_MS = 60_000
@@ -93,17 +96,12 @@ class Program:
 
     def files(self, bait: Mapping[str, str]) -> dict[str, bytes]:
         """Return path → content; the first is the entry point."""
-        found = {self.entry_name: _filled(_read(self.suite, self.source), bait)}
+        source = _filled(_read(self.suite, self.source), bait)
+        found = {build.own_name(runtimes.get(self.runtime), source): source}
         for path, content in self.extra.items():
             raw = content if isinstance(content, bytes) else _read(self.suite, content)
             found[path] = _filled(raw, bait)
         return found
-
-    @property
-    def entry_name(self) -> str:
-        """What the runtime expects: `main.<ending>`, or `Main.java`."""
-        ending = Path(self.source).suffix
-        return f"Main{ending}" if ending == ".java" else f"main{ending}"
 
     def given_limits(self) -> dict[str, int]:
         """Give ample wall time, as a busy machine is no program's fault."""
