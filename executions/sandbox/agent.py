@@ -1,6 +1,7 @@
 """PID 1 of every sandbox: runs one program and tells a follower about it.
 
-Standard library only (with protocol, launcher, supervisor, capture and scratch beside
+Standard library only (with accepted, followers, protocol, launcher, supervisor, capture
+and scratch beside
 it), so that it runs in any image that has Python. It is single-threaded and stays
 small, as a fork server forks it.
 """
@@ -16,16 +17,17 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from executions.sandbox import launcher, scratch
+from executions.sandbox.accepted import Run, unpack
+from executions.sandbox.followers import Connection
 from executions.sandbox.launcher import CannotStart, Child, Place, Warm
 from executions.sandbox.protocol import (
     MAX_CHUNK_BYTES,
     STDIN_WINDOW_BYTES,
-    STREAMS,
     TO_AGENT,
     VERSION,
     Decoder,
@@ -43,7 +45,6 @@ _COALESCE_INTERACTIVE_S = 0.001
 _REAP_EVERY_S = 0.002
 _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
-_OUT_BUFFER_BYTES = 256 * 1024
 _RECEIVE_BYTES = 64 * 1024
 
 _PR_SET_DUMPABLE = 4
@@ -143,64 +144,6 @@ def _harden() -> None:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     os.umask(0o022)
-
-
-class Connection:
-    """One follower: what it sent so far, what it still has to get, how far it is."""
-
-    def __init__(self, sock: socket.socket, *, is_known: bool) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.is_known = is_known
-        self.connected_at = time.monotonic()
-        self.decoder = Decoder(TO_AGENT)
-        self.out = bytearray()
-        self.is_following = False
-        self.is_complete = False
-        self.stage = 0
-        self.is_announced = False
-        self.sent = dict.fromkeys(STREAMS, 0)
-        self.seen: list[list[int]] = []
-        self.stdin_received = 0
-        self.stdin_reported = 0
-
-    def follow(self, seen: list[list[int]]) -> None:
-        """Start from the first stage, leaving out what was seen of each."""
-        self.is_following = True
-        self.seen = seen
-        self.enter(0)
-
-    def enter(self, stage: int) -> None:
-        self.stage = stage
-        self.is_announced = False
-        seen = self.seen[stage] if stage < len(self.seen) else [0, 0]
-        self.sent = dict(zip(STREAMS, seen, strict=True))
-
-
-class Run:
-    """The one run of this agent: its stages so far and what is left of it."""
-
-    def __init__(
-        self, key: str, stages: Iterator[Stage], *, count: int, cases: int
-    ) -> None:
-        self.key = key
-        self.waiting = stages
-        self.count = count
-        self.cases = cases
-        self.is_interactive = False
-        self.stages: list[Supervision] = []
-        self.results: list[dict[str, Any]] = []
-        self.stdin = bytearray()
-        self.is_stdin_ended = False
-        self.is_cancelled = False
-        self.is_complete = False
-        self.build: list[scratch.Entry] = []
-
-    @property
-    def current(self) -> Supervision | None:
-        if self.stages and not self.stages[-1].is_finished:
-            return self.stages[-1]
-        return None
 
 
 class Agent:
@@ -476,7 +419,7 @@ class Agent:
             self._refuse(connection, "bad_run", complaint)
             return
         self._end_at = math.inf
-        self._run, files = _unpack(frame)
+        self._run, files = unpack(frame)
         self._run.is_interactive = frame.header["interactive"]
         self._obey_attach(connection, key, [])
         self._begin(self._run, files, frame.header["prestart"])
@@ -639,7 +582,7 @@ class Agent:
     def _send(self, connection: Connection) -> None:
         """Send what there is and can be sent; watch for room when there is more."""
         if connection is self._follower and self._run is not None:
-            self._fill(connection, self._run)
+            connection.fill(self._run)
         while connection.out:
             try:
                 sent = connection.sock.send(connection.out)
@@ -650,7 +593,7 @@ class Agent:
                 return
             del connection.out[:sent]
             if connection is self._follower and self._run is not None:
-                self._fill(connection, self._run)
+                connection.fill(self._run)
         if connection.out:
             both = select.POLLIN | select.POLLOUT
             self.watch(connection.fd, both, lambda: self._exchange(connection))
@@ -662,103 +605,9 @@ class Agent:
         if connection.fd in self._connections:
             self._send(connection)
 
-    def _fill(self, connection: Connection, run: Run) -> None:
-        """Queue the next frames, in order, up to the buffer's bound."""
-        while len(connection.out) < _OUT_BUFFER_BYTES and not connection.is_complete:
-            if connection.stage >= len(run.stages):
-                if run.is_complete:
-                    connection.out += encode("result", {"stages": run.results})
-                    connection.is_complete = True
-                return
-            stage = run.stages[connection.stage]
-            if not connection.is_announced:
-                connection.out += _announcement(stage.stage)
-                connection.is_announced = True
-            if not _fill_output(connection, stage):
-                if not stage.is_finished:
-                    self._report_stdin(connection, run, stage)
-                    return
-                connection.enter(connection.stage + 1)
-
-    def _report_stdin(
-        self, connection: Connection, run: Run, stage: Supervision
-    ) -> None:
-        waiting = len(run.stdin) + stage.stdin_waiting_bytes
-        total = max(0, connection.stdin_received - waiting)
-        is_due = waiting < STDIN_WINDOW_BYTES // 2
-        if total > connection.stdin_reported and is_due:
-            connection.stdin_reported = total
-            connection.out += encode("stdin_taken", {"total": total})
-
-
-def _announcement(stage: Stage) -> bytes:
-    return encode(
-        "stage",
-        {
-            "n": stage.n,
-            "stage": stage.name,
-            "case": stage.case,
-            "wall_time_ms": stage.limits["wall_time_ms"],
-        },
-    )
-
-
-def _fill_output(connection: Connection, stage: Supervision) -> bool:
-    """Queue one chunk of each stream; return whether there was any."""
-    has_any = False
-    for stream in STREAMS:
-        start, data = stage.captures[stream].read(
-            connection.sent[stream], MAX_CHUNK_BYTES, is_final=stage.is_finished
-        )
-        if data:
-            has_any = True
-            connection.sent[stream] = start + len(data)
-            connection.out += encode(
-                "output",
-                {"n": stage.stage.n, "stream": stream, "offset": start},
-                data,
-            )
-    return has_any
-
 
 def _is_alive(child: Child) -> bool:
     try:
         return os.waitpid(child.pid, os.WNOHANG)[0] == 0
     except ChildProcessError:
         return False
-
-
-def _unpack(frame: Frame) -> tuple[Run, list[tuple[str, bytes]]]:
-    """Return the run of a checked frame and its files."""
-    header, body = frame.header, memoryview(frame.body)
-    files: list[tuple[str, bytes]] = []
-    at = 0
-    for file in header["files"]:
-        files.append((file["path"], bytes(body[at : at + file["size"]])))
-        at += file["size"]
-    cases = len(header["cases"])
-    count = cases + (header["compile"] is not None)
-    stages = _stages(header, bytes(body[at:]))
-    return Run(header["key"], stages, count=count, cases=cases), files
-
-
-def _stages(header: dict[str, Any], stdins: bytes) -> Iterator[Stage]:
-    n = 0
-    if (build := header["compile"]) is not None:
-        limits = build["limits"]
-        yield Stage(0, "compile", None, build["argv"], build["env"], limits, b"", False)
-        n = 1
-    run, at = header["run"], 0
-    for case_number, case in enumerate(header["cases"]):
-        stdin = stdins[at : at + case["stdin_bytes"]]
-        at += case["stdin_bytes"]
-        yield Stage(
-            n + case_number,
-            "run",
-            case_number,
-            [*run["argv"], *case["args"]],
-            run["env"],
-            run["limits"],
-            stdin,
-            header["interactive"],
-        )
