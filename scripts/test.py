@@ -44,8 +44,7 @@ GUEST = (
 )
 IN_GUEST = (
     (*GUEST, "-m", "scripts.run_local", "--once"),
-    (*GUEST, "-m", "pytest", "-v", "-p", "no:cacheprovider", COLOURS)
-    + ("-m", "jail", "executions/tests/sandbox"),
+    (*GUEST, *PYTEST[1:], "-vv", "-m", "jail", "executions/tests/sandbox"),
 )
 
 
