@@ -14,7 +14,11 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from executions import rules, specs
 from executions.api.views import View
+
+# The rule for file names but for its list of invisible characters.
+PATH_PATTERN = r"^(?![-/])(?!(.*/)?\.{0,2}(/|$))[^\x00-\x1f\x7f\\]{1,255}$"
 
 
 @cache
@@ -23,9 +27,25 @@ def document() -> dict[str, Any]:
     schema: dict[str, Any] = generator.get_schema(  # type: ignore[no-untyped-call]
         request=None, public=True
     )
+    _tell_rules(schema["components"]["schemas"]["Submission"])
     # Both forms of each URL work; one is enough to know.
     schema["paths"] = {path.rstrip("/"): v for path, v in schema["paths"].items()}
     return json.loads(json.dumps(schema, default=str))  # type: ignore[no-any-return]
+
+
+def _tell_rules(submission: dict[str, Any]) -> None:
+    """Add what serializers cannot express."""
+    submission["additionalProperties"] = False
+    submission["oneOf"] = [{"required": ["source"]}, {"required": ["files"]}]
+    submission["not"] = {"required": ["stdin", "stdin_base64"]}
+    properties = submission["properties"]
+    properties["stdin_base64"]["format"] = "byte"
+    properties["entry_point"]["pattern"] = PATH_PATTERN
+    properties["env"]["propertyNames"] = {"pattern": f"^{specs.ENV_NAME.pattern}$"}
+    known = rules.current()
+    properties["files"] |= {"minItems": 1, "maxItems": known.max_files}
+    properties["args"]["maxItems"] = known.max_args
+    properties["env"]["maxProperties"] = known.max_env
 
 
 class OpenApi(View):

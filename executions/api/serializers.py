@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
-from executions.limits import LIMIT_NAMES
+from executions.limits import LIMIT_NAMES, Limits
 from executions.models import Status
+from executions.runtimes import all as all_runtimes
 from executions.specs import ENCODINGS
 from executions.verdicts import Verdict
 
@@ -19,14 +21,36 @@ STATUSES = [str(value) for value in Status.values]
 VERDICTS = [verdict.value for verdict in Verdict]
 
 
+RUNTIMES = sorted(name for r in all_runtimes() for name in (r.key, *r.aliases))
+
+
 class LimitsSerializer(serializers.Serializer[Any]):
-    """The limits of one stage; a missing one takes its default."""
+    """The limits of one stage as they were applied."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {
             name: serializers.IntegerField(min_value=1, required=False)
             for name in LIMIT_NAMES
         }
+
+
+class RunLimitsSerializer(serializers.Serializer[Any]):
+    """The limits that are asked for; a missing one takes its default."""
+
+    maximum = "RUN_MAX"
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        maximum: Limits = getattr(settings, self.maximum)
+        return {
+            name: serializers.IntegerField(
+                min_value=1, max_value=getattr(maximum, name), required=False
+            )
+            for name in LIMIT_NAMES
+        }
+
+
+class CompileLimitsSerializer(RunLimitsSerializer):
+    maximum = "COMPILE_MAX"
 
 
 class FileSerializer(serializers.Serializer[Any]):
@@ -38,7 +62,9 @@ class FileSerializer(serializers.Serializer[Any]):
 class SubmissionSerializer(serializers.Serializer[Any]):
     """A program: `source` or `files`, never both."""
 
-    runtime = serializers.CharField(help_text="Key or alias; see /api/v1/runtimes.")
+    runtime = serializers.ChoiceField(
+        choices=RUNTIMES, help_text="Key or alias; see /api/v1/runtimes."
+    )
     source = serializers.CharField(  # type: ignore[assignment]
         required=False, allow_blank=True, help_text="The program, when it is one file."
     )
@@ -52,8 +78,8 @@ class SubmissionSerializer(serializers.Serializer[Any]):
     )
     args = serializers.ListField(child=serializers.CharField(), required=False)
     env = serializers.DictField(child=serializers.CharField(), required=False)
-    limits = LimitsSerializer(required=False)
-    compile_limits = LimitsSerializer(required=False)
+    limits = RunLimitsSerializer(required=False)
+    compile_limits = CompileLimitsSerializer(required=False)
 
 
 class SummarySerializer(serializers.Serializer[Any]):
