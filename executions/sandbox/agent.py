@@ -1,9 +1,8 @@
 """PID 1 of every sandbox: runs one program and tells a follower about it.
 
-Standard library only (with accepted, followers, protocol, launcher, supervisor, capture
-and scratch beside
-it), so that it runs in any image that has Python. It is single-threaded and stays
-small, as a fork server forks it.
+Standard library only (with accepted, capture, followers, launcher, protocol, scratch
+and supervisor beside it), so that it runs in any image that has Python. Single-threaded
+and small, as a fork server forks it.
 """
 
 from __future__ import annotations
