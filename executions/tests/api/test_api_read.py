@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from executions.models import Execution
 from executions.tests.api.conftest import Caller
@@ -168,6 +170,19 @@ def test_list_refuses_strange_parameters(owner: Caller, query: str) -> None:
     assert answer.status_code == 400
     assert answer.json()["error"]["fields"]
     assert not any(name.lower() == "x-evil" for name in answer.headers)
+
+
+def test_each_request_costs_few_queries(owner: Caller, execution: Execution) -> None:
+    for path, count in (
+        ("/api/v1/executions", 2),
+        (f"/api/v1/executions/{execution.id}", 2),
+    ):
+        with CaptureQueriesContext(connection) as queries:
+            assert owner.get(path).status_code == 200
+        assert len(queries) == count
+    with CaptureQueriesContext(connection) as queries:
+        owner.submit()
+    assert len(queries) == 2
 
 
 def test_runtimes_lists_each_language(owner: Caller) -> None:

@@ -20,16 +20,21 @@ OPTIONS = Options(
     head_timeout_s=0.5,
     body_timeout_s=0.5,
     idle_timeout_s=0.5,
+    write_timeout_s=0.5,
 )
+LARGE = 50_000_000
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answer with what arrived; /slow waits until it is let go."""
+    """Answer with what arrived; other paths are slow, fail, or answer at length."""
     body = environ["wsgi.input"].read()
     if environ["PATH_INFO"] == "/slow":
         LET_GO.wait(10)
     if environ["PATH_INFO"] == "/fail":
         raise RuntimeError("on purpose")
+    if environ["PATH_INFO"] == "/large":
+        start_response("200 OK", [("Content-Length", str(LARGE))])
+        return [b"x" * LARGE]
     content = json.dumps(
         {
             "method": environ["REQUEST_METHOD"],
@@ -76,10 +81,14 @@ class Talk:
         first, *lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         length = int(headers.get("content-length", 0))
-        while len(self.held) < length:
-            self._receive()
-        body, self.held = self.held[:length], self.held[length:]
-        return int(first.split()[1]), headers, body
+        parts, left = [self.held[:length]], length - len(self.held)
+        self.held = self.held[length:]
+        while left > 0:
+            data = self.sock.recv(min(left, 1 << 20))
+            assert data, f"closed {left} bytes before the end"
+            parts.append(data)
+            left -= len(data)
+        return int(first.split()[1]), headers, b"".join(parts)
 
     def _receive(self) -> None:
         data = self.sock.recv(65536)
@@ -253,6 +262,17 @@ def test_webserver_serves_others_beside_slow_ones(server: InProcess) -> None:
     for _ in range(20):
         assert Talk(server, GET).answer()[0] == 200
     del slow
+
+
+def test_webserver_leaves_those_who_do_not_read(server: InProcess) -> None:
+    """As many as there are threads; none of them ever takes its answer."""
+    deaf = [Talk(server, GET.replace(b"/a", b"/large")) for _ in range(4)]
+    assert Talk(server, GET).answer()[0] == 200
+    del deaf
+
+
+def test_webserver_sends_long_answers_whole(server: InProcess) -> None:
+    assert len(Talk(server, GET.replace(b"/a", b"/large")).answer()[2]) == LARGE
 
 
 def test_webserver_queues_when_all_threads_are_busy(server: InProcess) -> None:
