@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -342,12 +343,15 @@ def _wait_for_database() -> None:
     is_waiting = False
     while True:
         try:
-            connection.ensure_connection()
+            # Past the pool, which would keep the reason to itself.
+            with connection.wrap_database_errors:
+                database: Any = connection
+                parameters = database.get_connection_params()
+                database.Database.connect(**parameters).close()
         except (DatabaseError, InterfaceError) as error:
             if not is_waiting:
                 logger.warning("waiting for the database: %s", error)
             is_waiting = True
             time.sleep(1)
         else:
-            connection.close()
             return

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from functools import cached_property
 from typing import Any
 
 from celery import Celery, signals
 from celery.app.amqp import AMQP
 from celery.apps import worker as celery_worker
+from celery.exceptions import SecurityWarning
 from kombu import Connection, Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
@@ -23,6 +25,10 @@ from django.conf import settings
 from platform_site import transports
 
 transports.install()
+
+# Celery warns root of pickle; nothing but JSON is read here, and jails need root, or
+# delegated control groups.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 RECONNECT_S = 2.0
 

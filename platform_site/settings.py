@@ -373,5 +373,7 @@ LOGGING: dict[str, Any] = {
         # Two lines for each bell would say nothing that the rows do not.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # Whoever asked it for a connection reports the error, once.
+        "psycopg.pool": {"level": "ERROR"},
     },
 }

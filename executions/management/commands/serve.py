@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from argparse import ArgumentParser
 from typing import Any
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, **_: Any) -> str:
         self._require_memory_broker()
         self._require_migrations()
+        self._require_free(host, port)
         is_over = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: is_over.set())
@@ -53,6 +55,14 @@ class Command(BaseCommand):
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             raise CommandError("the database is not up to date: manage.py migrate")
+
+    def _require_free(self, host: str, port: int) -> None:
+        """Fail before anything is started rather than after."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            raise CommandError(f"{host}:{port} cannot be served: {error}") from error
 
     def _greet(self, host: str, port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
