@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.openapi import AutoSchema
+from django.conf import settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
@@ -33,7 +33,7 @@ WITH_BODY = (*ALWAYS, 413, 415, 409)
 
 WAIT = OpenApiParameter(
     "wait",
-    {"type": "number", "minimum": 0, "maximum": 60},
+    {"type": "number", "minimum": 0, "maximum": settings.REQUEST_MAX_WAIT_S},
     description="Answer when the execution has ended, at the latest after so many "
     "seconds.",
 )
@@ -61,6 +61,10 @@ def _text(name: str, description: str, **schema: Any) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "string", **schema}, description=description)
 
 
+def _one_of(names: list[str]) -> str:
+    return f"One of {', '.join(names)}."
+
+
 def _responses(
     success: int, serializer: Any, description: str, refusals: tuple[int, ...]
 ) -> dict[int, Any]:
@@ -81,6 +85,7 @@ LOCATION = OpenApiParameter(
 submit: Decorator = extend_schema(
     operation_id="submit_execution",
     summary="Submit a program",
+    description="The answer is 201 with the execution, finished or not.",
     request=serializers.SubmissionSerializer,
     parameters=[WAIT, ENCODING, IDEMPOTENCY_KEY, LOCATION],
     responses=_responses(
@@ -90,15 +95,19 @@ submit: Decorator = extend_schema(
 listing: Decorator = extend_schema(
     operation_id="list_executions",
     summary="List one's own executions, newest first",
+    description="Without their output. Unknown parameters are refused.",
     parameters=[
-        _text("status", "Only those.", enum=serializers.STATUSES),
-        _text("verdict", "Only those.", enum=serializers.VERDICTS),
-        _text("runtime", "Only those; a key or an alias."),
+        _text("status", _one_of(serializers.STATUSES), enum=serializers.STATUSES),
+        _text("verdict", _one_of(serializers.VERDICTS), enum=serializers.VERDICTS),
+        _text("runtime", "A key or an alias."),
         _text("queued_after", "Only those from then on.", format="date-time"),
         _text("queued_before", "Only those before then.", format="date-time"),
-        _text("cursor", "Where the page starts; taken from `next`."),
+        _text("cursor", "Where the page starts: follow next."),
         OpenApiParameter(
-            "page_size", {"type": "integer", "minimum": 1, "maximum": 200}
+            "page_size",
+            {"type": "integer", "minimum": 1, "maximum": settings.API_MAX_PAGE_SIZE},
+            description=f"{settings.API_PAGE_SIZE} unless told, "
+            f"{settings.API_MAX_PAGE_SIZE} at most.",
         ),
     ],
     responses=_responses(200, serializers.PageSerializer, "One page.", ALWAYS),
@@ -106,6 +115,7 @@ listing: Decorator = extend_schema(
 detail: Decorator = extend_schema(
     operation_id="read_execution",
     summary="Read an execution, or wait for its end",
+    description="Those of others answer as ones that do not exist.",
     parameters=[WAIT, ENCODING, INCLUDE],
     responses=_responses(
         200, serializers.ExecutionSerializer, "As it is now.", (*ALWAYS, 404)
@@ -114,6 +124,8 @@ detail: Decorator = extend_schema(
 cancel: Decorator = extend_schema(
     operation_id="cancel_execution",
     summary="Cancel an execution",
+    description="A queued one ends at once, a running program is killed; one that has "
+    "ended stays as it is.",
     request=None,
     parameters=[ENCODING, IDEMPOTENCY_KEY],
     responses=_responses(
@@ -126,11 +138,13 @@ cancel: Decorator = extend_schema(
 runtimes: Decorator = extend_schema(
     operation_id="list_runtimes",
     summary="List the languages",
+    description="Each with its version here, or with what is missing.",
     responses=_responses(200, serializers.RuntimesSerializer, "All of them.", ALWAYS),
 )
 limits: Decorator = extend_schema(
     operation_id="read_limits",
     summary="Read the limits",
+    description="Defaults and maxima, and how large a submission may be.",
     responses=_responses(
         200, serializers.LimitsAnswerSerializer, "Defaults and maxima.", ALWAYS
     ),
@@ -154,5 +168,3 @@ ready: Decorator = extend_schema(
         },
     },
 )
-
-__all__ = ["AutoSchema"]

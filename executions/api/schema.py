@@ -80,9 +80,14 @@ def operations() -> list[dict[str, Any]]:
                 for status, answer in sorted(operation["responses"].items())
             ],
         }
-        for path, methods in document()["paths"].items()
+        for path, methods in sorted(document()["paths"].items(), key=_by_interest)
         for method, operation in methods.items()
     ]
+
+
+def _by_interest(item: tuple[str, Any]) -> tuple[bool, str]:
+    # Programs first, probes last.
+    return not item[0].startswith("/api/v1/"), item[0]
 
 
 def _body(operation: Mapping[str, Any]) -> dict[str, Any] | None:
