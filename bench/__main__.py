@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -86,17 +87,24 @@ def main() -> int:
         "--profile", action="store_true", help="where a hello's time goes"
     )
     parser.add_argument("--strict", action="store_true", help="fail on a missed bound")
+    parser.add_argument("--markdown", action="store_true", help="print for the README")
     given = parser.parse_args()
     # SIGTERM ends like Ctrl-C, so that no server stays behind.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
+    if (load := os.getloadavg()[0]) > (os.cpu_count() or 1) / 2:
+        # A request takes more turns on the CPU than a floor does: it waits more often.
+        print(f"This machine is busy (load {load:.1f}): the ratios will look worse.")
     bench = Bench(QUICK if given.quick else Effort(), is_profile=given.profile)
     for name in given.form or [*forms.FORMS, "submits"]:
         if name == "submits":
             bench.submits()
         else:
             bench.form(name)
-    report.show(Console(), bench.lines)
+    if given.markdown:
+        print(report.markdown(bench.lines))
+    else:
+        report.show(Console(width=None if sys.stdout.isatty() else 120), bench.lines)
     print("kept in", report.keep(bench.lines, bench.details))
     missed = [line.name for line in bench.lines if line.is_kept is False]
     return int(given.strict and bool(missed))

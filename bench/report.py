@@ -102,7 +102,7 @@ def rate_lines(form: str, taken: Mapping[str, Samples]) -> list[Line]:
 def submit_line(submits: Samples) -> Line:
     return Line(
         "deployed",
-        "submits accepted a second (2 web processes, no worker)",
+        "submits accepted, 2 web processes",
         f"{submits.median:.0f}/s",
         "",
         submits.median,
@@ -116,7 +116,7 @@ def memory_line(form: str, sizes: Mapping[str, int]) -> Line:
     total_mb = sum(sizes.values()) / MB
     return Line(
         form,
-        "idle memory, all processes (PSS, MB)",
+        "idle memory (PSS), all processes",
         f"{total_mb:.0f} MB",
         "",
         total_mb,
@@ -131,7 +131,7 @@ def _ms(seconds: float) -> str:
 def show(console: Console, lines: list[Line]) -> None:
     table = Table(title="Measured beside the floors of this machine")
     for title in ("form", "row"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=True)
     for title in ("measured", "floor", "ratio", "bound", "goal", ""):
         table.add_column(title, justify="right")
     for line in lines:
@@ -147,6 +147,18 @@ def show(console: Console, lines: list[Line]) -> None:
             word,
         )
     console.print(table)
+
+
+def markdown(lines: list[Line]) -> str:
+    """Return the table as the README shows it."""
+    rows = ["| | measured | floor | ratio | bound |", "|---|---|---|---|---|"]
+    for line in lines:
+        ratio = f"{line.value:.2f}" if line.floor else ""
+        sign = "≤" if line.is_less_better else "≥"
+        bound = f"{sign} {_number(line.bound)}" if line.bound else ""
+        cells = (f"{line.form}: {line.name}", line.measured, line.floor, ratio, bound)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def show_spans(console: Console, form: str, taken: Mapping[str, Samples]) -> None:
