@@ -6,6 +6,7 @@ import threading
 from functools import cache
 
 from django.conf import settings
+from django.db import OperationalError
 
 from executions import services
 from executions.api.errors import ApiError
@@ -31,5 +32,8 @@ def wait(
         return execution
     try:
         return services.wait(execution.id, timeout_s)
+    except OperationalError:
+        # A thousand may wake at once, and more than the pool serves in its time.
+        return services.wait(execution.id, 0)
     finally:
         _places().release()
