@@ -9,13 +9,13 @@ TEST := $(VENV) -m scripts.test
 	test-runtimes test-guest test-page test-faults test-load lint format type bench clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 run: packages .venv/installed ## Set up, start the server, run a first program (ONCE=1: then stop)
 	@$(VENV) -m scripts.run_local $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-test: test-packages .venv/installed-dev ## Every test, with the servers they need
-	@$(TEST)
+test: test-packages .venv/installed-dev ## Every test, with the servers they need (TIERS="fast db": these)
+	@$(TEST) $(TIERS)
 
 test-fast: .venv/installed-dev ## Style, types and all tests that need no server (under a minute)
 	@$(TEST) style types fast
