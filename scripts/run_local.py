@@ -146,18 +146,32 @@ def stop(server: subprocess.Popen[bytes]) -> int:
         return server.wait()
 
 
+def fill_caches() -> subprocess.Popen[bytes]:
+    """Let compilers be prepared while the server is in use already; once a machine."""
+    command = [sys.executable, "manage.py", "selftest_runtimes", "--only-prepare"]
+    return subprocess.Popen(
+        ["nice", "-n", "19", *command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def serve(address: str, port: int, made: Credentials, *, once: bool) -> int:
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     # A session of its own: Ctrl-C reaches it through `stop`, once.
     server = subprocess.Popen(
         [*delegated(), *command], cwd=ROOT, start_new_session=True
     )
+    filling = None
     try:
         wait_ready(server, address)
         is_ok = run_first_program(address, made.key)
         if once or not is_ok:
             return int(not is_ok)
         introduce(address, made)
+        filling = fill_caches()
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -165,6 +179,8 @@ def serve(address: str, port: int, made: Credentials, *, once: bool) -> int:
         print(f"the first program was refused: {error.code} {error.read().decode()}")
         return 1
     finally:
+        if filling is not None and filling.poll() is None:
+            os.killpg(filling.pid, signal.SIGTERM)
         stop(server)
 
 

@@ -35,6 +35,21 @@ MISSING = Runtime(
 )
 """
 
+COPYING = """
+from executions.runtimes.base import Prepare, Runtime
+
+COPYING = Runtime(
+    key="copying",
+    label="Copying",
+    source_name="main.txt",
+    run=("cat", "{entry}"),
+    version=("cat", "--version"),
+    packages=("coreutils",),
+    selftest="42",
+    prepare=Prepare(argv=("cp", "made", "cache"), files={"made": "made once"}),
+)
+"""
+
 
 @pytest.fixture(autouse=True)
 def plain(settings: Settings, tmp_path: Path) -> Iterator[None]:
@@ -96,3 +111,16 @@ def test_selftest_fails_when_too_few_languages_work() -> None:
 def test_selftest_refuses_an_unknown_language() -> None:
     with pytest.raises(CommandError, match="no runtime 'klingon'"):
         call_command("selftest_runtimes", "klingon")
+
+
+def test_selftest_can_fill_the_caches_alone(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "copying.py").write_text(COPYING)
+    runtimes.forget()
+    settings.SANDBOX_PREPARED_DIR = str(tmp_path / "prepared")
+    call_command("selftest_runtimes", "copying", "--only-prepare")
+    assert (tmp_path / "prepared/copying/cache").read_text() == "made once"
+    output = capsys.readouterr()
+    assert output.out == "the compilers have their caches\n"
+    assert "preparing Copying" in output.err

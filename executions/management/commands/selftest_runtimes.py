@@ -51,6 +51,12 @@ class Command(BaseCommand):
             help="do not fill the compilers' caches first, where that was not done",
         )
 
+        parser.add_argument(
+            "--only-prepare",
+            action="store_true",
+            help="fill the compilers' caches and run nothing",
+        )
+
     def handle(
         self,
         *,
@@ -58,11 +64,14 @@ class Command(BaseCommand):
         json: bool,
         require: int,
         no_prepare: bool,
+        only_prepare: bool,
         **_options: Any,
     ) -> str:
         chosen = _chosen(keys)
-        if not no_prepare and settings.SANDBOX_BACKEND == "jail":
+        if only_prepare or (not no_prepare and settings.SANDBOX_BACKEND == "jail"):
             self._prepare(chosen)
+        if only_prepare:
+            return "the compilers have their caches"
         try:
             results = self._json(chosen) if json else self._table(chosen)
         finally:
