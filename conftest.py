@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
+from pathlib import Path
 
 import django
 
@@ -20,6 +22,7 @@ from django.db import connections  # noqa: E402 - needs the set-up above
 default = connections["default"]
 if default.vendor == "sqlite":
     # A file, as in use: in memory, SQLite shares one cache and does not wait for locks.
-    default.settings_dict["TEST"]["NAME"] = os.path.join(  # noqa: PTH118 - a str
-        tempfile.gettempdir(), f"coding-platform-{os.getpid()}.sqlite3"
-    )
+    # In a folder of its own, as threads that still live may keep files beside it.
+    folder = tempfile.TemporaryDirectory(prefix="coding-platform-test-")
+    atexit.register(folder.cleanup)
+    default.settings_dict["TEST"]["NAME"] = str(Path(folder.name) / "db.sqlite3")
