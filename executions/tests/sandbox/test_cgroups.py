@@ -13,6 +13,8 @@ import pytest
 from executions.sandbox import cgroups
 from executions.sandbox.cgroups import Cgroups, CgroupsUnusable
 
+pytestmark = pytest.mark.jail
+
 MIB = 1 << 20
 
 
