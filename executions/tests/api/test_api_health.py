@@ -27,7 +27,7 @@ def test_ready_tells_part_by_part(db: None, nobody: Caller) -> None:
 
 
 def test_ready_knows_whether_a_worker_lives(db: None, nobody: Caller) -> None:
-    channels.current().beat("somebody", 0.2)
+    channels.current().beat("somebody", 20)
     assert nobody.get("/api/ready").json()["parts"]["worker"]["ok"] is True
 
 
