@@ -6,6 +6,7 @@ lease, then a look at the row count. 0 rows means that somebody else was first.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -94,6 +95,24 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
                 text, (settings.LEASE_LENGTH_S, *(_uuid(lease.id) for lease in leases))
             )
             return {_as_uuid(found): bool(asked) for found, asked in cursor.fetchall()}
+
+    def settled(self, keys: Collection[str]) -> list[str]:
+        """Return those of these keys (see `key`) that no owner will ask for again.
+
+        Their run has ended, or goes on as another attempt. Keys of runs that are not
+        stored here are nobody's business.
+        """
+        ids = {}
+        for key in keys:
+            with contextlib.suppress(ValueError):
+                ids[key] = uuid.UUID(key[:36])
+        stored = self.only("id", "status", "attempt").in_bulk(set(ids.values()))
+        rows = {key: stored[pk] for key, pk in ids.items() if pk in stored}
+        return [
+            key
+            for key, row in rows.items()
+            if row.status not in ACTIVE or row.key != key
+        ]
 
     def mark_running(self, leases: Collection[Lease]) -> int:
         """Starting → running for the runs of these leases; returns how many."""

@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError, connection
 from executions import bells, outcomes, runtimes
 from executions.channel import Control, News
 from executions.limits import KIB, Limits
-from executions.models import Execution
+from executions.models import FINAL, Execution
 from executions.runtimes import build
 from executions.sandbox.base import (
     Case,
@@ -67,10 +67,13 @@ class Run:
         self.execution = execution
         self.lease = lease
         self.claimed_at = time.monotonic()
-        self.is_marked = False
+        # Since the claim; unknown of a run that was claimed by another worker.
         self.sent_ms: int | None = None
         self.first_output_ms: int | None = None
         self.ended_ms: int | None = None
+        self._is_adopted = False
+        self._is_sent = False
+        self._has_ended = False
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._is_cancelled = execution.cancel_requested_at is not None
@@ -117,16 +120,11 @@ class Run:
 
     def discard(self) -> None:
         """Kill the program of a run that has its outcome, whatever it may say."""
-        try:
-            session = self.worker.backend.attach(self.execution.key)
-            session.cancel()
-            session.acknowledge()
-        except SandboxError as error:
-            logger.info("run %s: nothing to kill: %s", self.execution.key, error)
+        self.worker.backend.discard(self.execution.key)
 
     def _let_go(self, *, is_lost: bool) -> None:
         with self._lock:
-            if self.ended_ms is not None:
+            if self._has_ended:
                 return
             self._is_released = True
             self._is_lost = self._is_lost or is_lost
@@ -136,7 +134,7 @@ class Run:
 
     @property
     def is_in_sandbox(self) -> bool:
-        return self.sent_ms is not None and self.ended_ms is None
+        return self._is_sent and not self._has_ended
 
     @property
     def overdue_s(self) -> float:
@@ -148,10 +146,11 @@ class Run:
 
     def follow(self, *, is_adopted: bool) -> None:
         """Start the program, or attach to it, and see it through."""
+        self._is_adopted = is_adopted
         channel = self.worker.channel
         with channel.listen(self.execution.id, self._receive, late=is_adopted):
             try:
-                outcome = self._see_through(is_adopted=is_adopted)
+                outcome = self._see_through()
             except SandboxDetached:
                 if self._fault:
                     self.try_again(self._fault)
@@ -160,18 +159,22 @@ class Run:
             except LeaseLost:
                 logger.info("run %s: the lease was lost", self.execution.key)
             except SandboxUnavailable as error:
-                self._unavailable(error, is_adopted=is_adopted)
+                self._unavailable(error)
+            except SandboxGone as error:
+                self.try_again(_why(error))
             except SandboxError as error:
+                # It may live, and the next attempt shall be the only one that does.
+                self.discard()
                 self.try_again(_why(error))
             else:
                 self._finish(outcome)
 
-    def _see_through(self, *, is_adopted: bool) -> Outcome | None:
+    def _see_through(self) -> Outcome | None:
         """Return the outcome, or None when it was cancelled before it started."""
-        if self._is_cancelled and not is_adopted:
+        if self._is_cancelled and not self._is_adopted:
             return None
         # Built first: between the look at the lease and the start is nothing slow.
-        spec = None if is_adopted else spec_of(self.execution)
+        spec = None if self._is_adopted else spec_of(self.execution)
         self._check()
         backend = self.worker.backend
         session = (
@@ -179,6 +182,7 @@ class Run:
         )
         with self._lock:
             self._session = session
+            self._is_sent = True
             self.sent_ms = self._elapsed_ms()
             is_released, is_cancelled = self._is_released, self._is_cancelled
         if is_released:
@@ -189,6 +193,7 @@ class Run:
         for event in session.events():
             if isinstance(event, Finished):
                 with self._lock:
+                    self._has_ended = True
                     self.ended_ms = self._elapsed_ms()
                 return event.outcome
             self._tell(event)
@@ -258,11 +263,11 @@ class Run:
             }
         else:
             columns = outcomes.columns(outcome)
-        is_ours = self.record(columns)
+        is_stored = self.record(columns)
         session = self._session
         if session is None:
             return
-        if is_ours:
+        if is_stored:
             session.acknowledge()
         else:
             session.detach()
@@ -275,36 +280,44 @@ class Run:
             self._session.acknowledge()
 
     def record(self, columns: dict[str, Any]) -> bool:
-        """Store how the run ended and say so; False when it is somebody else's."""
-        timed = {
-            "sent_ms": self.sent_ms,
-            "first_output_ms": self.first_output_ms,
-            "ended_ms": self.ended_ms,
-            **columns,
-        }
-        is_ours = self._insist(
-            lambda: Execution.objects.record(self.execution, self.lease, **timed)
+        """Store how the run ended and say so; False when it goes on elsewhere."""
+        timed = {**self._times(), **columns}
+        objects = Execution.objects
+        is_stored = self._insist(
+            lambda: objects.record(self.execution, self.lease, **timed)
+        ) or self._insist(
+            # The answer to an earlier try may have been lost, not the change.
+            lambda: objects.filter(pk=self.execution.pk, status__in=FINAL).exists()
         )
-        if is_ours:
+        if is_stored:
             status = "cancelled" if columns["verdict"] is None else "finished"
             self.worker.news.finish(
                 self.execution.id, News("finished", {"status": status})
             )
-        return bool(is_ours)
+        return is_stored
+
+    def _times(self) -> dict[str, int | None]:
+        if self._is_adopted:
+            return {}
+        return {
+            "sent_ms": self.sent_ms,
+            "first_output_ms": self.first_output_ms,
+            "ended_ms": self.ended_ms,
+        }
 
     def _hand_over(self) -> None:
         """Give the run to whoever comes; nobody has to wait for the lease to end."""
         if self._is_lost:
             return
         objects = Execution.objects
-        if self.sent_ms is None:
+        if not self._is_sent and not self._is_adopted:
             self._insist(lambda: objects.give_back(self.execution, self.lease))
             bells.ring()
         else:
             self._insist(lambda: objects.hand_over(self.execution, self.lease))
 
-    def _unavailable(self, error: SandboxUnavailable, *, is_adopted: bool) -> None:
-        if is_adopted:
+    def _unavailable(self, error: SandboxUnavailable) -> None:
+        if self._is_adopted:
             # The sandbox may live: only its own deadline ends the waiting for it.
             self._insist(
                 lambda: Execution.objects.hand_over(self.execution, self.lease)

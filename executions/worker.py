@@ -184,6 +184,7 @@ class Keeper:
     def start(self) -> None:
         self._every(settings.LEASE_RENEW_S, self._renew)
         self._every(settings.LEASE_LOOK_S, self._look)
+        self._every(settings.LEASE_RENEW_S, self._tidy)
         # The first moment at which it may adopt what a killed worker left.
         self.at(settings.LEASE_LENGTH_S + 0.1, self._look)
         self._thread.start()
@@ -306,6 +307,24 @@ class Keeper:
                 return
             logger.info("run %s is adopted", execution.key)
             worker.adopt(execution, lease)
+
+    def _tidy(self) -> None:
+        """End sandboxes that nobody will ask any more.
+
+        A worker that dies between storing an outcome and acknowledging it leaves one.
+        """
+        worker = self._worker
+        own = {run.execution.key for run in worker.runs()}
+        try:
+            others = set(worker.backend.held()) - own
+        except SandboxError:
+            return  # what runs need of it, they say themselves
+        if not others:
+            return
+        for key in Execution.objects.settled(others):
+            logger.info("run %s has ended: its sandbox goes", key)
+            worker.backend.discard(key)
+        connections.rest()
 
     def _release_all(self) -> None:
         for run in self._worker.runs():

@@ -216,6 +216,18 @@ class Backend(Protocol):
         SandboxUnavailable when the sandboxes of this scope cannot be asked right now.
         """
 
+    def held(self) -> list[str]:
+        """Return the keys that sandboxes of this scope hold, ended or not.
+
+        Raises SandboxUnavailable when they cannot be asked right now.
+        """
+
+    def discard(self, key: str) -> None:
+        """End the sandbox of this key, if there is one, with all that it holds.
+
+        From then on the key is refused. What cannot be reached is left alone.
+        """
+
     def problems(self) -> list[str]:
         """Return, in plain words, what keeps this backend from running programs."""
 

@@ -259,6 +259,20 @@ class FakeSandbox:
                 raise SandboxGone(key)
             return FakeSession(run)
 
+    def held(self) -> list[str]:
+        return [
+            key
+            for key, run in self.runs.items()
+            if not (run.is_dead or run.is_acknowledged)
+        ]
+
+    def discard(self, key: str) -> None:
+        with self._lock:
+            self._fenced.add(key)
+            run = self.runs.get(key)
+        if run is not None:
+            run.die()
+
     def problems(self) -> list[str]:
         return list(self.problem_list)
 

@@ -260,6 +260,8 @@ class Server:
             self._send(worker, self._attach(str(request["key"])))
         elif operation == "give_back":
             self._send(worker, self._give_back(str(request["key"])))
+        elif operation == "held":
+            self._send(worker, {"keys": list(self._by_key)})
         elif operation == "status":
             self._send(worker, self._status())
         elif operation == "leave":
@@ -287,7 +289,7 @@ class Server:
         return self._handout(found)
 
     def _give_back(self, key: str) -> dict[str, Any]:
-        """End a jail whose run could not be sent."""
+        """End the jail of a run that could not be sent, or that is over."""
         if (taken := self._by_key.get(key)) is not None:
             self._pool.kill(taken)
         self._refuse_key(key)

@@ -101,13 +101,13 @@ class JailBackend:
         try:
             answer = self._ask(self._wish(spec), timeout_s=_TAKE_TIMEOUT_S)
         except _NoAnswer:
-            self._give_back(spec.key)
+            self.discard(spec.key)
             raise
         try:
             agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
             return AgentSession.start(agent, spec, unenforced=answer["unenforced"])
         except (OSError, SandboxUnavailable) as error:
-            self._give_back(spec.key)
+            self.discard(spec.key)
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
 
     def _wish(self, spec: RunSpec) -> dict[str, Any]:
@@ -117,10 +117,19 @@ class JailBackend:
         fits = spec.run.argv[: len(command)] == command
         return {**_wish(spec), "prestart": spec.prestart if fits else None}
 
-    def _give_back(self, key: str) -> None:
-        """End the jail of a run that was not sent, and keep the key from starting."""
+    def discard(self, key: str) -> None:
+        request = {"op": "give_back", "key": key}
+        for _ in self._ask_others(request):
+            pass
         with contextlib.suppress(SandboxError):
-            self._ask({"op": "give_back", "key": key}, timeout_s=_ANSWER_TIMEOUT_S)
+            self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)
+
+    def held(self) -> list[str]:
+        request = {"op": "held"}
+        keys = [
+            key for answer, _ in self._ask_others(request) for key in answer["keys"]
+        ]
+        return [*keys, *self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)["keys"]]
 
     def attach(self, key: str) -> Session:
         answer, folder = self._find(key)
@@ -172,13 +181,20 @@ class JailBackend:
         Each that does not have it will refuse to start it.
         """
         request = {"op": "attach", "key": key}
+        for found in self._ask_others(request):
+            return found
+        return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S), self._folder
+
+    def _ask_others(
+        self, request: Mapping[str, Any]
+    ) -> Iterator[tuple[dict[str, Any], Path]]:
+        """Ask the fork servers of other code; yield what those say that can."""
         for folder in self._other_servers():
             with (
                 contextlib.suppress(OSError, SandboxUnavailable, SandboxGone),
                 contextlib.closing(_Connection(folder)) as connection,
             ):
-                return connection.ask(request, _ANSWER_TIMEOUT_S), folder
-        return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S), self._folder
+                yield connection.ask(request, _ANSWER_TIMEOUT_S), folder
 
     def _other_servers(self) -> Iterator[Path]:
         for entry in sorted(self._state.iterdir()):

@@ -199,6 +199,18 @@ class PlainBackend:
         for sandbox in gone:
             sandbox.close()
 
+    def held(self) -> list[str]:
+        self._sweep()
+        with self._lock:
+            return list(self._running)
+
+    def discard(self, key: str) -> None:
+        with self._lock:
+            self._fenced.add(key)
+            sandbox = self._running.pop(key, None)
+        if sandbox is not None:
+            sandbox.close()
+
     def problems(self) -> list[str]:
         return ["programs run without any confinement (the plain backend)"]
 

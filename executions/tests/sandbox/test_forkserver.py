@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from executions.sandbox import forkserver
-from executions.sandbox.base import SandboxGone, SandboxUnavailable
+from executions.sandbox.base import Finished, SandboxGone, SandboxUnavailable
 from executions.sandbox.jails import Config, JailBackend
 from executions.tests.sandbox.conftest import Runner, finish, spec
 
@@ -239,6 +239,18 @@ def test_attach_before_the_run_was_sent_ends_the_jail(make: Make) -> None:
     wait_until(lambda: backend.status()["running"] == 0, "the jail ended")
     with pytest.raises(SandboxGone):
         backend.attach("paused")
+
+
+def test_held_run_is_discarded_with_its_outcome(make: Make) -> None:
+    backend = make()
+    session = backend.start(spec("print(1)", key="forgotten"))
+    assert isinstance(list(session.events())[-1], Finished)
+    session.detach()
+    assert backend.held() == ["forgotten"]
+    backend.discard("forgotten")
+    wait_until(lambda: not backend.held(), "the jail ended")
+    with pytest.raises(SandboxGone):
+        backend.attach("forgotten")
 
 
 def test_runs_wait_when_there_are_as_many_jails_as_may_be(make: Make) -> None:
