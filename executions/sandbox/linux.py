@@ -169,6 +169,25 @@ def bind(source: str, target: str, flags: int = 0) -> None:
         mount("", target, "", MS_REMOUNT | MS_BIND | flags | kept_flags(target))
 
 
+def bind_tree(source: str, target: str, flags: int) -> None:
+    """Show `source` with all that is mounted below it at `target`, all with `flags`."""
+    mount(source, target, "", MS_BIND | MS_REC)
+    top = os.path.realpath(target)
+    for point in _mount_points():
+        if point == top or point.startswith(f"{top}/"):
+            mount("", point, "", MS_REMOUNT | MS_BIND | flags | kept_flags(point))
+
+
+def _mount_points() -> list[str]:
+    with open("/proc/self/mountinfo", "rb") as table:
+        escaped = [line.split()[4] for line in table]
+    # Spaces and the like are written as three octal digits.
+    return [
+        os.fsdecode(point.decode("unicode_escape").encode("latin-1"))
+        for point in escaped
+    ]
+
+
 def kept_flags(target: str) -> int:
     present = os.statvfs(target).f_flag
     kept = present & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)

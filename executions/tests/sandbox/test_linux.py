@@ -67,6 +67,33 @@ def test_command_line_can_be_replaced() -> None:
     assert done.stdout == "b'other'\n", done.stderr
 
 
+def test_tree_is_bound_with_all_that_is_mounted_below(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b c").mkdir(parents=True)
+    (tmp_path / "shown").mkdir()
+    done = in_child(
+        f"os.chdir({str(tmp_path)!r})\n"
+        "uid, gid = os.getuid(), os.getgid()\n"
+        "linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)\n"
+        "for name, text in (('setgroups', 'deny'), ('uid_map', f'0 {uid} 1'),"
+        " ('gid_map', f'0 {gid} 1')):\n"
+        "    open(f'/proc/self/{name}', 'w').write(text)\n"
+        "linux.mount('tmpfs', 'a/b c', 'tmpfs', 0)\n"
+        "open('a/b c/seen', 'w').close()\n"
+        "linux.bind_tree('a', 'shown', linux.MS_RDONLY | linux.MS_NOSUID)\n"
+        "print(os.listdir('shown/b c'))\n"
+        "for path in ('shown/x', 'shown/b c/x', 'a/b c/x'):\n"
+        "    try: open(path, 'w').close(); print('written')\n"
+        "    except OSError as error: print(error.strerror)\n"
+        "print(bool(os.statvfs('shown/b c').f_flag & os.ST_NOSUID))"
+    )
+    assert done.stdout.splitlines() == [
+        "['seen']",
+        *["Read-only file system"] * 2,
+        "written",
+        "True",
+    ], done.stderr
+
+
 def test_child_dies_with_its_parent() -> None:
     read, write = os.pipe()
     parent = os.fork()
