@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executions import services
+from executions import outcomes, services
 from executions.models import Execution, Status
 from executions.sandbox.fake import HOLD, FakeRun, FakeSandbox, finished
 from executions.tests.core.conftest import (
@@ -126,7 +126,7 @@ def test_adopt_gives_up_a_run_that_ends_its_owners(
     row = services.wait(execution.pk, 20)
     assert row.verdict == Verdict.SYSTEM_ERROR
     assert row.reason == "3 workers were lost while they followed this run"
-    eventually(lambda: held.is_cancelled and held.is_acknowledged)
+    eventually(lambda: held.is_dead)
 
 
 def test_a_paused_owner_lets_go_without_a_word(
@@ -207,3 +207,21 @@ def test_a_sandbox_that_does_not_keep_its_deadline_is_killed(
     assert run.is_cancelled
     row = reload(execution)
     assert (row.status, row.attempt) == (Status.QUEUED, 1)
+
+
+def test_an_outcome_whose_answer_was_lost_is_acknowledged(
+    execution: Execution, sandbox: FakeSandbox, worker: Worker
+) -> None:
+    sandbox.script(HOLD)
+    thread = beside(worker.work)
+    run = eventually(lambda: sandbox.runs.get(reload(execution).key))
+    # As after a commit that the worker never heard of.
+    mine = lease(worker.name)
+    held_id = reload(execution).lease_id
+    assert held_id
+    mine.id = held_id
+    Execution.objects.record(execution, mine, **outcomes.columns(finished()))
+    run.finish(finished())
+    thread.join(10)
+    eventually(lambda: run.is_acknowledged)
+    assert reload(execution).verdict == Verdict.OK

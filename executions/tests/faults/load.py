@@ -64,6 +64,7 @@ class Load:
     rng: random.Random
     clients: int = 4
     longest_steps: int = 16
+    always_slow: bool = False
     pause_s: float = 0.1
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[tuple[int, object]] = field(default_factory=list)
@@ -95,7 +96,10 @@ class Load:
     def _submit_until(self, quota: int | None, rng: random.Random) -> None:
         done = 0
         while not self._halt.is_set() and (quota is None or done < quota):
-            steps = rng.choice((0, 0, rng.randint(1, self.longest_steps)))
+            slow = rng.randint(1, self.longest_steps)
+            if self.always_slow:
+                slow = self.longest_steps // 2 + slow // 2
+            steps = slow if self.always_slow else rng.choice((0, 0, slow))
             done += self._submit(steps)
             self._halt.wait(rng.uniform(0, 2 * self.pause_s))
 
