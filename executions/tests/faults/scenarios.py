@@ -32,7 +32,7 @@ from executions.tests.faults.invariants import (
 )
 from executions.tests.faults.load import Accepted, Load
 from testing.deployment import Deployment, Row
-from testing.servers import Command, ServerFailed, wait_until
+from testing.servers import Command, wait_until
 
 Scenario = Callable[[random.Random], str]
 SCENARIOS: dict[str, Scenario] = {}
