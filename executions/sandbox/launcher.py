@@ -317,7 +317,8 @@ def _exec_warm(warm: Warm, place: Place, folder: str) -> NoReturn:
 
 
 def _set_limits(rlimits: Sequence[Sequence[int]]) -> None:
-    fixed = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES))
+    # 1 byte: no core file, and no core for a handler on the host, which 0 would give.
+    fixed = ((resource.RLIMIT_CORE, 1), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES))
     for number, value in (*fixed, *rlimits):
         hard = resource.getrlimit(number)[1]
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)

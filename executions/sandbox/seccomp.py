@@ -28,6 +28,7 @@ _KILL_PROCESS: Final = 0x80000000
 _ERRNO: Final = 0x00050000
 _DENY: Final = _ERRNO | errno.EPERM
 _ABSENT: Final = _ERRNO | errno.ENOSYS
+_PRETEND: Final = _ERRNO  # does nothing, and says that it worked
 _NO_FAMILY: Final = _ERRNO | errno.EAFNOSUPPORT
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -113,6 +114,7 @@ _TABLE: Final = (
     "sethostname 170 161",
     "setns 308 268",
     "setpriority 141 140",
+    "setrlimit 160 164",
     "settimeofday 164 170",
     "socket 41 198",
     "socketpair 53 199",
@@ -174,6 +176,7 @@ _DEFAULT_PROTOCOL, _TCP, _UDP, _NETLINK_ROUTE = 0, 6, 17, 0
 # personality() that only asks, resets, or switches off the own address randomisation.
 _PERSONALITIES: Final = (0xFFFFFFFF, 0, 0x40000)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
+_RLIMIT_CORE: Final = 4
 _AGENT_PID: Final = 1
 
 
@@ -312,6 +315,12 @@ def agent_rules() -> dict[str, Block]:
     return rules
 
 
+def _reads_only(reads: Block, sets: Block) -> Block:
+    """Tell whether prlimit64 gets no new limit: its third argument is a pointer."""
+    upper = [*_load(_low(2) + 4), *_branch(_JUMP_EQ, 0, reads, sets)]
+    return [*_load(_low(2)), *_branch(_JUMP_EQ, 0, upper, sets)]
+
+
 def program_rules() -> dict[str, Block]:
     """Return what the program, but not the agent, is refused: to touch PID 1.
 
@@ -323,16 +332,13 @@ def program_rules() -> dict[str, Block]:
     who = _argument_is(1, (_AGENT_PID,), deny, allow)
     rules["setpriority"] = _argument_is(0, (_PRIO_PROCESS,), who, deny)
     rules["ioprio_set"] = _argument_is(0, (_IOPRIO_WHO_PROCESS,), who, deny)
-    reads = [
-        *_load(_low(2)),
-        *_branch(
-            _JUMP_EQ,
-            0,
-            [*_load(_low(2) + 4), *_branch(_JUMP_EQ, 0, allow, deny)],
-            deny,
-        ),
-    ]
-    rules["prlimit64"] = _argument_is(0, (0,), allow, reads)
+    # The limit of 1 keeps dumps of core from the host's handler. Programs that lower
+    # it to 0 mean well, and would undo that.
+    pretend = _return(_PRETEND)
+    rules["setrlimit"] = _argument_is(0, (_RLIMIT_CORE,), pretend, allow)
+    sets_core = _reads_only(allow, pretend)
+    own = _argument_is(1, (_RLIMIT_CORE,), sets_core, allow)
+    rules["prlimit64"] = _argument_is(0, (0,), own, _reads_only(allow, deny))
     return rules
 
 

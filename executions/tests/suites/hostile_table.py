@@ -202,6 +202,13 @@ PRIVILEGES = (
         has=("DONE",),
     ),
     hostile(
+        "S12-flood-init",
+        "s12_flood_init.c",
+        "runtime_error",
+        exit_code=7,
+        has=("DONE",),
+    ),
+    hostile(
         "S12-kill-by-io",
         "s12_kill_by_io.c",
         "runtime_error",
