@@ -52,6 +52,9 @@ def _postgresql_options() -> dict[str, Any]:
             "min_size": 1,
             "max_size": DATABASE_POOL_SIZE,
             "timeout": DATABASE_CONNECT_TIMEOUT_S,
+            # The pool doubles the pause after each failure, up to this. Giving up soon
+            # costs nothing: whoever asks next starts anew.
+            "reconnect_timeout": 2,
         },
     }
 
