@@ -204,7 +204,8 @@ def read_usage(version: int, fds: Sequence[int]) -> Usage:
     socket_peak, socket_now = (int(text or 0) for text in sockets or (b"", b""))
     return Usage(
         cpu_ns=int(cpu) if version == 1 else _counter(cpu, b"usage_usec") * 1000,
-        memory_peak_bytes=int(peak) + socket_peak,
+        # Version 2 tells it since Linux 5.19; 0 is unknown.
+        memory_peak_bytes=int(peak or 0) + socket_peak,
         memory_bytes=int(now) + socket_now,
         oom_kills=_counter(memory_events, b"oom_kill"),
         processes_refused=_counter(pids_events, b"max"),

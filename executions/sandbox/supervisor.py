@@ -361,7 +361,7 @@ class Supervision:
         end = self._final_end(usage, cpu_ns)
         status = self._status or 0
         first = self._first_output_at
-        peak = usage.memory_peak_bytes if usage else _children_peak_bytes()
+        peak = (usage and usage.memory_peak_bytes) or _children_peak_bytes()
         return {
             "stage": self.stage.name,
             "case": self.stage.case,

@@ -171,6 +171,27 @@ def test_left_overs_of_a_killed_server_are_removed_with_their_processes(
     assert not any(folder.exists() for folder in left)
 
 
+def test_usage_is_read_where_the_kernel_tells_no_peak(tmp_path: Path) -> None:
+    texts = (
+        "usage_usec 1500\nuser_usec 1000\n",
+        "",  # memory.peak, before Linux 5.19
+        "4096\n",
+        "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\n",
+        "max 3\n",
+    )
+    fds = []
+    for number, text in enumerate(texts):
+        path = tmp_path / str(number)
+        path.write_text(text)
+        fds.append(os.open(path, os.O_RDONLY))
+
+    used = cgroups.read_usage(2, fds)
+
+    for fd in fds:
+        os.close(fd)
+    assert used == (1_500_000, 0, 4096, 1, 3)
+
+
 def tree(root: Path, controllers: str, **subtree: str) -> cgroups.Mount:
     """Make what a version 2 hierarchy looks like to somebody who reads it."""
     for name in ("", *subtree):
