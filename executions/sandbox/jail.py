@@ -283,15 +283,9 @@ def _show(source: Path, root: Path, shown_as: str) -> None:
 
 
 def _bind_read_only(source: Path, target: Path) -> None:
+    # With what is mounted below it, such as a /usr/local of its own.
     flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
-    try:
-        linux.bind(str(source), str(target), flags)
-    except OSError:
-        # In a user namespace what is mounted below comes along or not at all.
-        linux.mount(str(source), str(target), "", linux.MS_BIND | linux.MS_REC)
-        kept = linux.kept_flags(str(target))
-        bind_again = linux.MS_REMOUNT | linux.MS_BIND | flags | kept
-        linux.mount("", str(target), "", bind_again)
+    linux.bind_tree(str(source), str(target), flags)
 
 
 def _make_devices(dev: Path) -> None:
@@ -479,7 +473,7 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
         fds += [*plan.stage.enter, *plan.stage.usage]
     linux.close_all_but([*fds, plan.scratch.mount_fd])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+        linux.default_signal(number)
     signal.set_wakeup_fd(-1)
     os.setsid()
     if plan.identity.rootless:
