@@ -180,11 +180,12 @@ class Keeper:
         self._is_closed = False
         self._trust = Trust()
         self._thread = threading.Thread(target=self._loop, name="keeper", daemon=True)
+        self._tidying: threading.Thread | None = None
 
     def start(self) -> None:
         self._every(settings.LEASE_RENEW_S, self._renew)
         self._every(settings.LEASE_LOOK_S, self._look)
-        self._every(settings.LEASE_RENEW_S, self._tidy)
+        self._every(settings.LEASE_RENEW_S, self._tidy_beside)
         # The first moment at which it may adopt what a killed worker left.
         self.at(settings.LEASE_LENGTH_S + 0.1, self._look)
         self._thread.start()
@@ -308,6 +309,14 @@ class Keeper:
             logger.info("run %s is adopted", execution.key)
             worker.adopt(execution, lease)
 
+    def _tidy_beside(self) -> None:
+        """In a thread of its own: sandboxes may be slow to answer, leases are not."""
+        if self._tidying is None or not self._tidying.is_alive():
+            self._tidying = threading.Thread(
+                target=self._tidy, name="tidy", daemon=True
+            )
+            self._tidying.start()
+
     def _tidy(self) -> None:
         """End sandboxes that nobody will ask any more.
 
@@ -321,10 +330,15 @@ class Keeper:
             return  # what runs need of it, they say themselves
         if not others:
             return
-        for key in Execution.objects.settled(others):
+        try:
+            settled = Execution.objects.settled(others)
+        except (DatabaseError, InterfaceError):
+            return  # next time
+        finally:
+            connections.end()
+        for key in settled:
             logger.info("run %s has ended: its sandbox goes", key)
             worker.backend.discard(key)
-        connections.rest()
 
     def _release_all(self) -> None:
         for run in self._worker.runs():
