@@ -385,6 +385,11 @@ def find_version_2(
         if has_weights:
             Path(path, _HOME, "cpu.weight").write_text(str(_AGENTS_WEIGHT))
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise CgroupsUnusable(
+                f"{parent} is read-only: a container needs its own writable cgroups "
+                "(Docker: --privileged --cgroupns=private)"
+            ) from error
         raise CgroupsUnusable(
             f"the cgroup {parent} does not belong to this user ({error.strerror}): "
             f"{_DELEGATE}"

@@ -211,6 +211,32 @@ def test_missing_delegation_is_explained(tmp_path: Path) -> None:
         cgroups.find_version_2("x", [mount], {"": "/"}, str(tmp_path))
 
 
+def test_read_only_cgroups_are_explained(tmp_path: Path) -> None:
+    # What a container sees by default: all controllers, and no way to use them.
+    mount = tree(tmp_path / "cgroup", "cpu memory pids")
+    code = (
+        "import os\n"
+        "from executions.sandbox import cgroups, linux\n"
+        "uid, gid = os.getuid(), os.getgid()\n"
+        "linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)\n"
+        "for name, text in (('setgroups', 'deny'), ('uid_map', f'0 {uid} 1'),"
+        " ('gid_map', f'0 {gid} 1')):\n"
+        "    open(f'/proc/self/{name}', 'w').write(text)\n"
+        f"linux.bind_tree({mount.point!r}, {mount.point!r}, linux.MS_RDONLY)\n"
+        f"mount = cgroups.Mount({mount.point!r}, '/', 2, frozenset())\n"
+        "try: cgroups.find_version_2('x', [mount], {'': '/'}, mount.point)\n"
+        "except cgroups.CgroupsUnusable as problem: print(problem)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    ).stdout
+    assert "read-only: a container needs" in printed
+
+
 def test_version_2_without_controllers_defers_to_version_1(tmp_path: Path) -> None:
     mount = tree(tmp_path, "")
     other = cgroups.Mount("/sys/fs/cgroup/memory", "/", 1, frozenset({"memory"}))
