@@ -11,7 +11,6 @@ import pytest
 from django.conf import settings
 
 from executions import runtimes
-from executions.limits import Limits
 from executions.runtimes import build, prepare, probe, selftest
 from executions.runtimes.base import Runtime
 from executions.runtimes.selftest import Allowed
@@ -31,10 +30,15 @@ pytestmark = pytest.mark.jail
 
 GREETINGS = Path(__file__).parent / "greetings"
 AVAILABLE = [runtime for runtime in runtimes.all() if probe.is_available(runtime)]
+# As long as it may take: other tests run at the same time.
+COMPILING = settings.COMPILE_DEFAULT.with_(
+    wall_time_ms=settings.COMPILE_MAX.wall_time_ms
+)
+RUNNING = settings.RUN_DEFAULT.with_(wall_time_ms=settings.RUN_MAX.wall_time_ms)
 ALLOWED = Allowed(
-    run=settings.RUN_DEFAULT,
+    run=RUNNING,
     run_maximum=settings.RUN_MAX,
-    compile=settings.COMPILE_DEFAULT,
+    compile=COMPILING,
     compile_maximum=settings.COMPILE_MAX,
 )
 
@@ -64,8 +68,8 @@ def run(
         key=f"test-{uuid.uuid4()}",
         files=[SourceFile(path, text.encode()) for path, text in files.items()],
         entry=entry,
-        limits=Limits().with_(max_processes=128),
-        compile_limits=settings.COMPILE_DEFAULT,
+        limits=RUNNING.with_(max_processes=128),
+        compile_limits=COMPILING,
         cases=(case,),
     )
     return only_case(selftest.outcome_of(backend, spec))
