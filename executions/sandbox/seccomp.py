@@ -49,10 +49,12 @@ _TABLE: Final = (
     "fanotify_init 300 262",
     "fanotify_mark 301 263",
     "finit_module 313 273",
+    "fdatasync 75 83",
     "fsconfig 431 431",
     "fsmount 432 432",
     "fsopen 430 430",
     "fspick 433 433",
+    "fsync 74 82",
     "init_module 175 105",
     "inotify_init 253 -",
     "inotify_init1 294 26",
@@ -80,6 +82,7 @@ _TABLE: Final = (
     "migrate_pages 256 238",
     "modify_ldt 154 -",
     "mount 165 40",
+    "msync 26 227",
     "mount_setattr 442 442",
     "move_mount 429 429",
     "move_pages 279 239",
@@ -121,6 +124,9 @@ _TABLE: Final = (
     "statmount 457 457",
     "swapoff 168 225",
     "swapon 167 224",
+    "sync 162 81",
+    "sync_file_range 277 84",
+    "syncfs 306 267",
     "sysfs 139 -",
     "syslog 103 116",
     "tgkill 234 131",
@@ -168,6 +174,11 @@ _NAMES_A_PROCESS: Final = """
     kill pidfd_open rt_sigqueueinfo rt_tgsigqueueinfo sched_setaffinity sched_setattr
     sched_setparam sched_setscheduler tgkill tkill
 """.split()  # noqa: SIM905
+
+# What is writable in a jail is memory: there is nothing to write back. Asked for the
+# system's files, the kernel would make the host's disk flush its cache every time.
+_WRITES_BACK: Final = "fdatasync fsync sync sync_file_range syncfs".split()  # noqa: SIM905
+_MS_SYNC: Final = 4
 
 _NEW_NAMESPACES: Final = 0x7E020000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
@@ -324,7 +335,8 @@ def _reads_only(reads: Block, sets: Block) -> Block:
 def program_rules() -> dict[str, Block]:
     """Return what the program, but not the agent, is refused: to touch PID 1.
 
-    Limits may be read of any process, but set for oneself only.
+    Limits may be read of any process, but set for oneself only. Besides, what would
+    reach the host's disk or its handler of core dumps does nothing.
     """
     allow, deny = _return(_ALLOW), _return(_DENY)
     not_agent = _argument_is(0, (_AGENT_PID,), deny, allow)
@@ -335,6 +347,8 @@ def program_rules() -> dict[str, Block]:
     # The limit of 1 keeps dumps of core from the host's handler. Programs that lower
     # it to 0 mean well, and would undo that.
     pretend = _return(_PRETEND)
+    rules |= dict.fromkeys(_WRITES_BACK, pretend)
+    rules["msync"] = [*_load(_low(2)), *_branch(_JUMP_SET, _MS_SYNC, pretend, allow)]
     rules["setrlimit"] = _argument_is(0, (_RLIMIT_CORE,), pretend, allow)
     sets_core = _reads_only(allow, pretend)
     own = _argument_is(1, (_RLIMIT_CORE,), sets_core, allow)
