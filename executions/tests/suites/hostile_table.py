@@ -265,6 +265,7 @@ SURVIVORS = (
     ),
     probe("S14-thread-bomb-java", "s14_thread_bomb.java"),
     probe("S14-zombies", "s14_zombies.py", args=("64",)),
+    probe("S14-flush-storm", "s14_flush_storm.py"),
     exhausting(
         "S14-bomb-of-spinners", "s14_bomb_of_spinners.c", "time_limit", limits=SPIN
     ),
