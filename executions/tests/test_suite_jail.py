@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -13,7 +14,13 @@ from django.conf import settings
 
 from executions import runtimes
 from executions.runtimes import prepare, probe
-from executions.tests.suites import bait, host_scan, runner, verdicts_of_host
+from executions.tests.suites import (
+    bait,
+    host_scan,
+    refused_table,
+    runner,
+    verdicts_of_host,
+)
 from executions.tests.suites.benign_table import BENIGN
 from executions.tests.suites.hostile_table import HOSTILE
 from executions.tests.suites.program import Program
@@ -38,6 +45,8 @@ class Round:
     host: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     left_after_stop: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    victims: list[int] | None = None
     health_s: list[float] = field(default_factory=list)
     exit_code: int = -1
 
@@ -64,11 +73,14 @@ def _play(served: Serving, found: Round) -> None:
     with bait.laid_out((str(served.folder),)) as laid, _Probing(served, found):
         laid.secrets.append(SECRET.encode())
         facts = verdicts_of_host.facts(laid)
+        found.refused = refused_table.faults(served.server)
         suite = runner.Suite(served.server, laid, clients=CLIENTS)
         reports = suite.run(PROGRAMS)
         found.host = verdicts_of_host.faults(facts, laid)
     found.reports = {report.program.id: report for report in reports}
     found.left = idle.compared_with(host_scan.settled(ours))
+    if os.geteuid() == 0:
+        found.victims = host_scan.memory_victims(served.state)
 
 
 class _Probing:
@@ -104,6 +116,17 @@ def test_suite_leaves_the_host_as_it_was(played: Round) -> None:
 
 def test_suite_leaves_only_the_warm_pool(played: Round) -> None:
     assert played.left == []
+
+
+def test_suite_kills_none_but_programs_for_memory(played: Round) -> None:
+    if played.victims is None:  # the kernel's log is for root
+        return
+    assert played.victims
+    assert min(played.victims) >= host_scan.FIRST_JAIL_UID
+
+
+def test_requests_of_the_suite_are_refused_by_name(played: Round) -> None:
+    assert played.refused == []
 
 
 def test_suite_leaves_the_api_responsive(played: Round) -> None:

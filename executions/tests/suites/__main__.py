@@ -13,6 +13,7 @@ from executions.tests.suites import (
     bait,
     host_scan,
     over_http,
+    refused_table,
     runner,
     verdicts_of_host,
 )
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"not run  {program.id}: {program.runtime} is not available here")
     state = Path(options.state) if options.state else None
     failed = len(missing) if options.strict else 0
+    for fault in () if options.only else refused_table.faults(server):
+        _say(f"FAILED   {fault}")
+        failed += 1
     with _hogs(2 if options.beside_hogs else 0):
         for number in range(1, options.rounds + 1):
             _say(f"round {number} of {options.rounds}: {len(programs)} programs")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -226,6 +228,16 @@ def settled(ours: Ours, *, timeout_s: float = 30.0, quiet_s: float = 2.0) -> Foo
         if now != last:
             last, since = now, time.monotonic()
     return last
+
+
+def memory_victims(state: Path) -> list[int]:
+    """Return the uids of all whom the kernel killed for a sandbox's memory.
+
+    Reads the kernel's log, which is for root; then every sandbox has its own uid.
+    """
+    log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
+    mark = re.compile(rf"oom_memcg=\S*{re.escape(own_cgroup(state))}.*\buid=(\d+)")
+    return [int(found[1]) for found in mark.finditer(log)]
 
 
 def own_cgroup(state: Path) -> str:
