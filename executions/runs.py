@@ -347,6 +347,7 @@ class Run:
         sandbox, which keeps the outcome until it was acknowledged.
         """
         pause_s = RETRY_FIRST_S
+        level = logging.WARNING
         while True:
             try:
                 return change()
@@ -357,8 +358,9 @@ class Run:
                         "run %s is left behind: %s", self.execution.key, error
                     )
                     return False
-                logger.warning("run %s waits for the database: %s",
-                               self.execution.key, error)  # fmt: skip
+                key = self.execution.key
+                logger.log(level, "run %s waits for the database: %s", key, error)
+                level = logging.DEBUG
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MOST_S)
 
