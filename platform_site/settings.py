@@ -33,11 +33,14 @@ DATABASE_CONNECT_TIMEOUT_S: int = env.int("DATABASE_CONNECT_TIMEOUT_S", default=
 
 
 def _sqlite_options() -> dict[str, Any]:
-    """Wait for locks: deferred transactions fail with "database is locked" instead."""
+    """Wait for locks: deferred transactions fail with "database is locked" instead.
+
+    Each commit is on the disk (FULL): what was accepted outlives a loss of power.
+    """
     return {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 
 
@@ -46,7 +49,6 @@ def _postgresql_options() -> dict[str, Any]:
 
     return {
         "connect_timeout": DATABASE_CONNECT_TIMEOUT_S,
-        "prepare_threshold": 3,
         "pool": {
             "connection_class": postgresql.Connection,
             "min_size": 1,
