@@ -181,9 +181,9 @@ _WRITES_BACK: Final = "fdatasync fsync sync sync_file_range syncfs".split()  # n
 _MS_SYNC: Final = 4
 
 _NEW_NAMESPACES: Final = 0x7E020000
-_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
-_DEFAULT_PROTOCOL, _TCP, _UDP, _NETLINK_ROUTE = 0, 6, 17, 0
+_DEFAULT_PROTOCOL, _TCP, _UDP = 0, 6, 17
 # personality() that only asks, resets, or switches off the own address randomisation.
 _PERSONALITIES: Final = (0xFFFFFFFF, 0, 0x40000)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
@@ -285,7 +285,11 @@ def _assemble(machine: str, special: Mapping[int, Block], *, newest: int) -> byt
 
 
 def _socket_rule() -> Block:
-    """Allow unix and plain TCP and UDP sockets, and asking for addresses and routes."""
+    """Allow unix and plain TCP and UDP sockets.
+
+    Not netlink: what waits unread in its sockets is counted as nobody's memory, and
+    there is nothing to ask of a network that is only a loopback.
+    """
     allow, refuse = _return(_ALLOW), _return(_NO_FAMILY)
     protocols = (_DEFAULT_PROTOCOL, _TCP, _UDP)
     plain = _argument_is(
@@ -295,18 +299,13 @@ def _socket_rule() -> Block:
         refuse,
         mask=_SOCK_TYPE_MASK,
     )
-    route = _argument_is(2, (_NETLINK_ROUTE,), allow, refuse)
     return [
         *_load(_low(0)),
         *_branch(
             _JUMP_EQ,
             _AF_UNIX,
             allow,
-            _is_one_of(
-                (_AF_INET, _AF_INET6),
-                plain,
-                _branch(_JUMP_EQ, _AF_NETLINK, route, refuse),
-            ),
+            _is_one_of((_AF_INET, _AF_INET6), plain, refuse),
         ),
     ]
 

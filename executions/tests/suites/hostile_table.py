@@ -595,6 +595,7 @@ NEIGHBOURS = (
         )
         for kind in ("tcp", "udp")
     ),
+    hostile("S30-netlink-buffers", "s30_netlink_buffers.c", "ok", "memory_limit"),
     hostile(
         "S30-socket-buffers",
         "s30_socket_buffers.c",

@@ -37,7 +37,9 @@ for name in ("/run/dbus/system_bus_socket", "/run/systemd/private", "/run/docker
 for line in open("/proc/net/unix").read().splitlines()[1:]:
     if len(line.split()) > 7:
         print("ACHIEVED seeing a unix socket", line)
-for index, name in socket.if_nameindex():
+# Not by if_nameindex, which needs a netlink socket.
+for line in open("/proc/net/dev").read().splitlines()[2:]:
+    name = line.split(":")[0].strip()
     if name not in ("lo", "sit0", "tunl0", "ip6tnl0", "gre0", "erspan0", "gretap0", "ip_vti0", "ip6_vti0", "ip6gre0"):
         print("ACHIEVED interface", name)
 routes = open("/proc/net/route").read().splitlines()[1:]
