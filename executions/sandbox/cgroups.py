@@ -272,7 +272,11 @@ class Cgroups:
         return removed
 
     def remove_all(self) -> None:
-        """Remove the server's own directory, when it is empty and nothing follows."""
+        """Remove the server's own directory, once its last jail has ended."""
+        for hierarchy in self.hierarchies:
+            for name in os.listdir(hierarchy.fd):
+                if os.path.isdir(f"/proc/self/fd/{hierarchy.fd}/{name}"):
+                    self.remove(name)
         if self._former_home is not None:
             with contextlib.suppress(OSError):
                 os.write(self._former_home, b"0")

@@ -153,6 +153,14 @@ def test_remove_says_when_a_cgroup_is_busy(groups: Cgroups) -> None:
     assert groups.remove("busy")  # gone already
 
 
+def test_server_takes_along_what_it_lost_sight_of(groups: Cgroups) -> None:
+    groups.create("lost").close()
+
+    groups.remove_all()
+
+    assert not any(Path(path).exists() for path in groups.paths)
+
+
 def test_left_overs_of_a_killed_server_are_removed_with_their_processes(
     groups: Cgroups,
 ) -> None:
