@@ -1,7 +1,8 @@
 """A small stream that inflates to gigabytes."""
 import zlib
 
-packer = zlib.compressobj(9)
-bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1500)) + packer.flush()
+packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+bomb = mebibyte * 4000 + packer.flush()
 print("begin", flush=True)
-print("ACHIEVED", len(zlib.decompress(bomb)))
+print("ACHIEVED", len(zlib.decompress(bomb, -15)))

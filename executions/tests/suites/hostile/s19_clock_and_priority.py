@@ -28,7 +28,7 @@ for value in ("-1000", "-1"):
             file.write(text)
         return int(open("/proc/self/oom_score_adj").read()) < before
     attempt(f"oom_score_adj {value}", lower)
-for name in ("CPU", "FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "STACK", "NICE", "RTPRIO", "RTTIME"):
+for name in ("CPU", "FSIZE", "NOFILE", "NPROC", "MEMLOCK", "STACK", "NICE", "RTPRIO", "RTTIME"):
     kind = getattr(resource, f"RLIMIT_{name}", None)
     if kind is None:
         continue

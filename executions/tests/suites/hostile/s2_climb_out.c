@@ -16,17 +16,21 @@ int main(int argc, char **argv)
         if (fstat(fd, &here) == 0 && S_ISDIR(here.st_mode))
             printf("ACHIEVED an inherited folder, descriptor %d\n", fd);
     }
-    int fd = open("/", O_RDONLY | O_DIRECTORY);
-    for (int i = 0; i < 64; i++) {
-        int up = openat(fd, "..", O_RDONLY | O_DIRECTORY);
-        if (up < 0)
-            break;
-        close(fd);
-        fd = up;
+    const char *starts[] = {".", "/tmp", "/var/tmp", "/dev/shm", "/proc/self", "/usr/lib", "/"};
+    int fd = -1;
+    for (int s = 0; s < 7; s++) {
+        fd = open(starts[s], O_RDONLY | O_DIRECTORY);
+        for (int i = 0; i < 64; i++) {
+            int up = openat(fd, "..", O_RDONLY | O_DIRECTORY);
+            if (up < 0)
+                break;
+            close(fd);
+            fd = up;
+        }
+        fstat(fd, &here);
+        if (here.st_ino != top.st_ino || here.st_dev != top.st_dev)
+            printf("ACHIEVED climbing above the root from %s\n", starts[s]);
     }
-    fstat(fd, &here);
-    if (here.st_ino != top.st_ino || here.st_dev != top.st_dev)
-        printf("ACHIEVED climbing above the root\n");
     for (char *folder = strtok(argv[1], ":"); folder; folder = strtok(NULL, ":")) {
         if (faccessat(fd, folder[1] ? folder + 1 : ".", F_OK, 0) == 0 && folder[1])
             printf("ACHIEVED reaching %s\n", folder);
