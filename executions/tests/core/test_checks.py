@@ -46,6 +46,7 @@ def test_checks_name_what_cannot_work(
     assert "secret" not in found[0]
 
 
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 def test_checks_want_servers_for_kubernetes(settings: Any) -> None:
     settings.SANDBOX_BACKEND = "kubernetes"
     settings.CELERY_BROKER_URL = "memory://"
