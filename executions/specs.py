@@ -431,7 +431,8 @@ def _limits(
     except limits.InvalidLimits as refused:
         for key, messages in refused.fields.items():
             value = requested[key]
-            is_excess = type(value) is int and value > getattr(maximum, key, value)
+            most = maximum.as_dict().get(key)
+            is_excess = type(value) is int and most is not None and value > most
             for message in messages:
                 text = message if message.isprintable() else f"{shown(key)} is unknown"
                 errors.add(f"{name}.{shown(key)}", text, is_excess=is_excess)

@@ -155,6 +155,8 @@ def test_validate_refuses_file_lists(paths: list[str], field: str) -> None:
         ({"limits": {"wall_time_ms": "9"}}, "limits.wall_time_ms"),
         ({"limits": {"wall_time_ms": True}}, "limits.wall_time_ms"),
         ({"limits": {"wall_time": 1}}, "limits.wall_time"),
+        ({"limits": {"as_dict": 1}}, "limits.as_dict"),
+        ({"limits": {"__class__": 1}}, "limits.__class__"),
         ({"compile_limits": {"memory_bytes": 0}}, "compile_limits.memory_bytes"),
         ({"status": "finished"}, "status"),
         ({"owner": 1}, "owner"),
