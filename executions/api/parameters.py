@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -76,11 +76,8 @@ class Parameters:
         if value is None:
             return None
         # A "+" of the offset arrives as a space when it was not quoted.
-        try:
-            moment = parse_datetime(value.replace(" ", "+"))
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
+        moment = instant(value.replace(" ", "+"))
+        if moment is None:
             message = f"{name} must be a time such as 2030-01-31T12:00:00Z"
             raise invalid({name: [message]})
         return moment
@@ -103,6 +100,16 @@ class Parameters:
         for name, value in changes.items():
             values[name] = value
         return f"{request._request.path}?{values.urlencode()}"
+
+
+def instant(text: str) -> datetime | None:
+    """Return the time that RFC 3339 text names, in UTC; None when there is none."""
+    try:
+        moment = parse_datetime(text)
+        # OverflowError: a year that only its offset brings within reach.
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def idempotency_key(request: Request) -> str | None:

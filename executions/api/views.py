@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import Http404
-from django.utils.dateparse import parse_datetime
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -36,7 +35,7 @@ from executions.api import (
     representation,
     waiting,
 )
-from executions.api.parameters import Parameters
+from executions.api.parameters import Parameters, instant
 from executions.limits import LIMIT_NAMES, Limits
 from executions.models import Execution, ExecutionQuerySet, Status
 from executions.runtimes import UnknownRuntime
@@ -304,8 +303,7 @@ def _position(cursor: str) -> tuple[datetime, UUID]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         moment, _, pk = text.decode().partition(" ")
-        queued_at = parse_datetime(moment)
-        if queued_at is not None and queued_at.tzinfo is not None:
+        if (queued_at := instant(moment)) is not None:
             return queued_at, UUID(pk)
     except (binascii.Error, ValueError):
         pass

@@ -151,6 +151,8 @@ def test_list_filters(owner: Caller) -> None:
         "queued_after=yesterday",
         "queued_after=2030-01-01T00:00:00",
         "queued_after=2030-13-01T00:00:00Z",
+        "queued_after=0001-01-01T00:00:00%2B14:00",
+        "queued_before=9999-12-31T23:59:59-14:00",
         "page_size=0",
         "page_size=-1",
         "page_size=1e9",

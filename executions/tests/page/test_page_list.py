@@ -73,6 +73,7 @@ def test_list_filters(
         "?before=x_y",
         "?after=2026-05-10T12:00:00_",
         "?before=2026-05-10T12:00:00_6e9d3c53-7d5a-4e54-9ac6-2f43f2b3a8a5",
+        "?before=0001-01-01T00:00:00%2B14:00_6e9d3c53-7d5a-4e54-9ac6-2f43f2b3a8a5",
         "?before=9999-12-31T23:59:59%2B00:00_6e9d3c53-7d5a-4e54-9ac6-2f43f2b3a8a5",
         "?owner=1&ordering=password&status__in=x",
         "?before=%00",
