@@ -154,7 +154,9 @@ class JailPool:
         if suited is not None:
             self._warm.remove(suited)
             self._weigh()
-            self._delay_refill(_REFILL_DELAY_S)
+            if self._no_refill_before < time.monotonic():
+                # Not put off again and again by one run after the other.
+                self._delay_refill(_REFILL_DELAY_S)
         return suited
 
     def _weigh(self) -> None:
