@@ -95,6 +95,7 @@ _TABLE: Final = (
     "pidfd_getfd 438 438",
     "pidfd_open 434 434",
     "pivot_root 155 41",
+    "prctl 157 167",
     "prlimit64 302 261",
     "process_madvise 440 440",
     "process_mrelease 448 448",
@@ -118,6 +119,7 @@ _TABLE: Final = (
     "setns 308 268",
     "setpriority 141 140",
     "setrlimit 160 164",
+    "setsockopt 54 208",
     "settimeofday 164 170",
     "socket 41 198",
     "socketpair 53 199",
@@ -188,6 +190,10 @@ _DEFAULT_PROTOCOL, _TCP, _UDP = 0, 6, 17
 _PERSONALITIES: Final = (0xFFFFFFFF, 0, 0x40000)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _RLIMIT_CORE: Final = 4
+_PR_SET_SECCOMP: Final = 22
+_SOL_SOCKET: Final = 1
+# SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF.
+_FILTERS_OF_SOCKETS: Final = (26, 50, 51, 52)
 _AGENT_PID: Final = 1
 
 
@@ -345,6 +351,10 @@ def program_rules() -> dict[str, Block]:
     rules["ioprio_set"] = _argument_is(0, (_IOPRIO_WHO_PROCESS,), who, deny)
     # The limit of 1 keeps dumps of core from the host's handler. Programs that lower
     # it to 0 mean well, and would undo that.
+    # Compiled filters share an amount of memory with the host's own, and with ours.
+    rules["prctl"] = _argument_is(0, (_PR_SET_SECCOMP,), deny, allow)
+    option = _argument_is(2, _FILTERS_OF_SOCKETS, deny, allow)
+    rules["setsockopt"] = _argument_is(1, (_SOL_SOCKET,), option, allow)
     pretend = _return(_PRETEND)
     rules |= dict.fromkeys(_WRITES_BACK, pretend)
     rules["msync"] = [*_load(_low(2)), *_branch(_JUMP_SET, _MS_SYNC, pretend, allow)]
