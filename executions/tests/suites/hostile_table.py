@@ -170,6 +170,7 @@ PRIVILEGES = (
     probe("S9-privileged-calls", "s9_privileged_calls.py", library=True, unboxed=True),
     probe("S9-from-thread", "s9_from_thread.c", unboxed=True),
     probe("S10-kernel-surface", "s10_kernel_surface.py", library=True, unboxed=True),
+    probe("S10-socket-filters", "s10_socket_filters.py", library=True, unboxed=True),
     hostile(
         "S10-int80",
         "s10_int80.c",
