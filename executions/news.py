@@ -25,8 +25,9 @@ class NewsDesk:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._pending: dict[UUID, list[News]] = {}
+        self._on_its_way: UUID | None = None
         self._is_due = threading.Event()
         self._is_closed = False
         self._is_down = False
@@ -35,7 +36,7 @@ class NewsDesk:
 
     def add(self, execution_id: UUID, news: News) -> None:
         """Publish soon."""
-        with self._lock:
+        with self._changed:
             self._pending.setdefault(execution_id, []).append(news)
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -47,7 +48,8 @@ class NewsDesk:
 
     def finish(self, execution_id: UUID, news: News) -> None:
         """Publish now, after all that is pending of this run."""
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: self._on_its_way != execution_id)
             earlier = self._pending.pop(execution_id, [])
         self._publish(execution_id, [*earlier, news])
 
@@ -60,16 +62,30 @@ class NewsDesk:
         quiet = 0
         while not self._is_closed:
             time.sleep(GATHER_S)
-            with self._lock:
-                pending, self._pending = self._pending, {}
-                quiet = 0 if pending else quiet + 1
+            with self._changed:
+                waiting = list(self._pending)
+                quiet = 0 if waiting else quiet + 1
                 self._is_asleep = quiet > QUIET_ROUNDS
                 self._is_due.clear()
-            for execution_id, news in pending.items():
-                self._publish(execution_id, news)
-            if self._is_asleep:
+            for execution_id in waiting:
+                self._pass_on(execution_id)
+            if self._is_asleep and not self._is_closed:
                 self._is_due.wait()
-                self._is_asleep = False
+            self._is_asleep = False
+
+    def _pass_on(self, execution_id: UUID) -> None:
+        """Publish what is pending of a run, unless its end did so meanwhile."""
+        with self._changed:
+            news = self._pending.pop(execution_id, None)
+            self._on_its_way = execution_id if news else None
+        if not news:
+            return
+        try:
+            self._publish(execution_id, news)
+        finally:
+            with self._changed:
+                self._on_its_way = None
+                self._changed.notify_all()
 
     def _publish(self, execution_id: UUID, news: list[News]) -> None:
         try:
