@@ -240,7 +240,7 @@ class Run:
                 session.close_stdin()
             elif control.kind == "signal":
                 session.signal(control.number)
-        except SandboxError as error:
+        except (SandboxError, BufferError) as error:
             logger.info("run %s: %s was not delivered: %s",
                         self.execution.key, control.kind, error)  # fmt: skip
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from accounts.models import User
 from executions import services
-from executions.channel import Channel
+from executions.channel import Channel, Control
 from executions.models import Execution, Status
 from executions.sandbox.base import (
     End,
@@ -206,3 +206,24 @@ def test_wait_hears_of_an_end_that_came_before_it(owner: User, worker: Worker) -
     execution = services.submit(owner=owner, submission=submission(), will_wait=True)
     worker.work()
     assert services.wait(execution.pk, 20).verdict == Verdict.OK
+
+
+class Full(bytearray):
+    """Input that a program does not read, when there is too much of it."""
+
+    def __iadd__(self, data: Any) -> Self:
+        raise BufferError("the program does not read its input")
+
+
+def test_run_goes_on_when_its_input_is_not_read(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox, news: Channel
+) -> None:
+    sandbox.script(HOLD)
+    thread = beside(worker.work)
+    run = eventually(lambda: sandbox.runs.get(f"{execution.id}-1"))
+    eventually(lambda: run.followers)
+    run.stdin = Full()
+    news.send(execution.id, Control("stdin", b"too much"))
+    run.finish(finished(stdout=b"all the same"))
+    thread.join(10)
+    assert bytes(reload(execution).stdout) == b"all the same"
