@@ -105,7 +105,7 @@ def unheard() -> int | None:
     except ChannelError:
         # On Redis an empty queue does not exist.
         return 0
-    except (OperationalError, OSError):
+    except (OperationalError, RedisError, OSError):
         return None
 
 

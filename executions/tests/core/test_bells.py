@@ -114,8 +114,11 @@ def test_a_broker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     with Redis(tmp_path / "redis") as server, broker_at(server.url):
         assert bells.ring()
+        assert bells.unheard() == 1
         server.kill()
         assert not bells.ring()
+        # The connection that is open still breaks otherwise than a new one.
+        assert [bells.unheard(), bells.unheard()] == [None, None]
         server.start()
         time.sleep(bells.PAUSE_S + 0.1)
         assert bells.ring()
