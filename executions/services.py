@@ -186,9 +186,11 @@ def prune(*, older_than: timedelta, dry_run: bool = False) -> int:
     if dry_run:
         return old.count()
     total = 0
-    while batch := list(old.values_list("pk", flat=True)[:PRUNE_BATCH]):
+    ended = old.order_by().values_list("pk", flat=True)
+    while batch := list(ended[:PRUNE_BATCH]):
         total += (
             Execution.objects.filter(pk__in=batch)
+            .only("pk")  # Django reads what it deletes: megabytes for each
             .delete()[1]
             .get("executions.Execution", 0)
         )

@@ -81,6 +81,14 @@ def test_prune_deletes_what_ended_long_ago(aged: dict[str, Execution]) -> None:
     assert left() == {aged["new"].pk, aged["queued"].pk}
 
 
+def test_prune_reads_no_programs_and_outputs(
+    aged: dict[str, Execution], django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(10) as captured:
+        prune()
+    assert not [each["sql"] for each in captured if "stdout" in each["sql"]]
+
+
 def test_prune_only_counts_in_a_dry_run(aged: dict[str, Execution]) -> None:
     printed = prune("--dry-run", "--older-than-days", "0.5")
     assert printed == "2 executions older than 0.5 days would be deleted"
