@@ -59,7 +59,7 @@ class ApiKeyAdmin(ApiKeyAdminBase):
         self, request: HttpRequest, obj: ApiKey, form: Any, change: bool
     ) -> None:
         if change:
-            obj.save(update_fields=form.changed_data or None)
+            obj.save(update_fields=form.changed_data)
             return
         key, text = ApiKey.objects.issue(obj.user, obj.name, expires_at=obj.expires_at)
         obj.__dict__.update(key.__dict__)
