@@ -187,16 +187,27 @@ class _Threads:
     def submit(self, job: Callable[[], None]) -> None:
         with self._lock:
             # A job that is still queued has an idle thread reserved already.
-            if self._idle > 0:
-                self._idle -= 1
-            elif self._count < self._maximum:
-                self._count += 1
-                name = f"web-{self._count}"
-                threading.Thread(target=self._run, name=name, daemon=True).start()
-            else:
-                # Whoever becomes free next takes it instead of becoming idle.
+            # Or else whoever becomes free next takes it instead of becoming idle.
+            if self._idle > 0 or not self._add():
                 self._idle -= 1
         self._jobs.put(job)
+
+    def _add(self) -> bool:
+        """Start one more thread; False when there are as many as may be."""
+        if self._count >= self._maximum:
+            return False
+        name = f"web-{self._count + 1}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError as error:
+            # The system's limit is lower: go on with those that there are.
+            if self._count == 0:
+                raise
+            logger.warning("no more than %d threads: %s", self._count, error)
+            self._maximum = self._count
+            return False
+        self._count += 1
+        return True
 
     def stop(self) -> None:
         for _ in range(self._count):

@@ -286,6 +286,24 @@ def test_webserver_queues_when_all_threads_are_busy(server: InProcess) -> None:
     assert [talk.answer()[0] for talk in (waiting, *slow)] == [200] * 5
 
 
+def test_webserver_goes_on_with_the_threads_that_the_system_allows(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def start_two(thread: threading.Thread) -> None:
+        if thread.name == "web-3":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    talks = [Talk(server, GET.replace(b"/a", b"/slow")) for _ in range(2)]
+    talks += [Talk(server, GET) for _ in range(3)]
+    time.sleep(0.2)  # for all of them to arrive
+    LET_GO.set()
+    assert [talk.answer()[0] for talk in talks] == [200] * 5
+
+
 def test_webserver_finishes_what_it_began_when_stopped(server: InProcess) -> None:
     talk, idle = Talk(server, GET.replace(b"/a", b"/slow")), Talk(server, GET)
     assert idle.answer()[0] == 200
