@@ -87,8 +87,9 @@ class Screen:
             dropped = int(cut.get("dropped_bytes", 0))
             if self._shown[stream] < head:
                 self.show(stream, 0, kept[:head])
-            if dropped and self._shown[stream] <= head:
-                self._sinks[stream].write(b"\n[%d bytes dropped]\n" % dropped)
+            # Live output may have gone on for a while where the row has a gap.
+            if (gap := head + dropped - self._shown[stream]) > 0:
+                self._sinks[stream].write(b"\n[%d bytes dropped]\n" % gap)
             if self._shown[stream] < dropped + len(kept):
                 self.show(stream, head + dropped, kept[head:])
 

@@ -62,6 +62,13 @@ def test_screen_shows_the_rest_of_the_row(live: bytes) -> None:
     assert out.getvalue() == b"abcd\n[20 bytes dropped]\nyz"
 
 
+def test_screen_tells_how_much_is_missing_after_live_output() -> None:
+    shown, out = screen()
+    shown.show("stdout", 0, b"abcd" + b"x" * 6)
+    shown.show_rest(row(b"abcdyz", head=4, dropped=20))
+    assert out.getvalue() == b"abcdxxxxxx\n[14 bytes dropped]\nyz"
+
+
 def test_screen_shows_nothing_twice_when_all_was_live() -> None:
     shown, out = screen()
     shown.show("stdout", 0, b"abcd" + b"x" * 20 + b"yz")
