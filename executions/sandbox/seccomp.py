@@ -29,6 +29,7 @@ _ERRNO: Final = 0x00050000
 _DENY: Final = _ERRNO | errno.EPERM
 _ABSENT: Final = _ERRNO | errno.ENOSYS
 _PRETEND: Final = _ERRNO  # does nothing, and says that it worked
+_NO_MEMORY: Final = _ERRNO | errno.ENOMEM
 _NO_FAMILY: Final = _ERRNO | errno.EAFNOSUPPORT
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -78,8 +79,10 @@ _TABLE: Final = (
     "lsm_get_self_attr 459 459",
     "lsm_list_modules 461 461",
     "lsm_set_self_attr 460 460",
+    "memfd_create 319 279",
     "memfd_secret 447 447",
     "migrate_pages 256 238",
+    "mmap 9 222",
     "modify_ldt 154 -",
     "mount 165 40",
     "msync 26 227",
@@ -120,6 +123,7 @@ _TABLE: Final = (
     "setpriority 141 140",
     "setrlimit 160 164",
     "setsockopt 54 208",
+    "shmget 29 194",
     "settimeofday 164 170",
     "socket 41 198",
     "socketpair 53 199",
@@ -191,6 +195,7 @@ _PERSONALITIES: Final = (0xFFFFFFFF, 0, 0x40000)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _RLIMIT_CORE: Final = 4
 _PR_SET_SECCOMP: Final = 22
+_MFD_HUGETLB, _SHM_HUGETLB, _MAP_HUGETLB = 0x4, 0x800, 0x40000
 _SOL_SOCKET: Final = 1
 # SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF.
 _FILTERS_OF_SOCKETS: Final = (26, 50, 51, 52)
@@ -351,6 +356,14 @@ def program_rules() -> dict[str, Block]:
     rules["ioprio_set"] = _argument_is(0, (_IOPRIO_WHO_PROCESS,), who, deny)
     # The limit of 1 keeps dumps of core from the host's handler. Programs that lower
     # it to 0 mean well, and would undo that.
+    # Huge pages that the host keeps for others are counted as nobody's memory.
+    for name, argument, flag in (
+        ("mmap", 3, _MAP_HUGETLB),
+        ("memfd_create", 1, _MFD_HUGETLB),
+        ("shmget", 2, _SHM_HUGETLB),
+    ):
+        none = _branch(_JUMP_SET, flag, _return(_NO_MEMORY), allow)
+        rules[name] = [*_load(_low(argument)), *none]
     # Compiled filters share an amount of memory with the host's own, and with ours.
     rules["prctl"] = _argument_is(0, (_PR_SET_SECCOMP,), deny, allow)
     option = _argument_is(2, _FILTERS_OF_SOCKETS, deny, allow)
