@@ -295,6 +295,7 @@ MEMORY = (
             "page-tables",
         )
     ),
+    probe("S15-huge-pages", "s15_huge_pages.py"),
     exhausting("S15-stack", "s15_stack.c", "runtime_error", signal=11),
     exhausting(
         "S15-thread-stacks", "s15_thread_stacks.c", "memory_limit", limits=SMALL
