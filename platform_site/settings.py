@@ -6,6 +6,7 @@ NAME_FILE=/run/secrets/name gives NAME.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -23,7 +24,7 @@ env = environ.FileAwareEnv()
 environ.Env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
 
 DEBUG: bool = env.bool("DEBUG", default=False)
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+VAR_DIR: Path = BASE_DIR / env.str("VAR_DIR", default="var")
 
 
 # Database ---------------------------------------------------------------------------
@@ -65,7 +66,13 @@ def _database() -> dict[str, Any]:
     url = env.str("DATABASE_URL", default="")
     if not url:
         VAR_DIR.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{VAR_DIR / 'platform.sqlite3'}"
+        path = VAR_DIR / "platform.sqlite3"
+        if not path.exists():
+            # Sessions and programs are nobody else's; SQLite's other files follow suit.
+            # Where it cannot be made, whoever needs it says so.
+            with contextlib.suppress(OSError):
+                path.touch(mode=0o600)
+        url = f"sqlite:///{path}"
     config: dict[str, Any] = environ.Env.db_url_config(url)
     options = (
         _sqlite_options()
@@ -91,6 +98,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 def _own_secret_key() -> str:
     """Return the key kept beside the SQLite file, made on first use."""
     path = VAR_DIR / "secret_key"
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -99,4 +99,19 @@ def test_one_machine_keeps_its_secret_key(tmp_path: Any) -> None:
     )
     assert len(first.strip()) > 50
     assert first == second
+
+
+def test_one_machine_makes_its_folder_whatever_names_the_database(
+    tmp_path: Any,
+) -> None:
+    url = f"sqlite:///{tmp_path}/own.sqlite3"
+    done = run("check", VAR_DIR=str(tmp_path / "new" / "var"), DATABASE_URL=url)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_one_machine_keeps_its_database_to_itself(tmp_path: Any) -> None:
+    done = run("migrate", "-v0", VAR_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert modes["platform.sqlite3"] == modes["secret_key"] == 0
     assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
