@@ -273,7 +273,10 @@ SANDBOX_WARM: dict[str, int] = env.dict(
     "SANDBOX_WARM", cast={"value": int}, default={"python": 2, "javascript": 1, "": 1}
 )
 """How many jails wait for each prestarted interpreter, and ("") for all the others."""
-SANDBOX_MAX_JAILS: int = env.int("SANDBOX_MAX_JAILS", default=32)
+SANDBOX_MAX_JAILS: int = env.int(
+    "SANDBOX_MAX_JAILS", default=max(32, min(WORKER_CONCURRENCY, 1000))
+)
+"""A run that waits a minute for one of them counts as a failed attempt."""
 SANDBOX_UID_BASE: int = env.int("SANDBOX_UID_BASE", default=2_000_000_000)
 """The first of the jails' own uids, when running as root."""
 SANDBOX_CGROUP: str = env.str("SANDBOX_CGROUP", default="")
