@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +31,27 @@ class Status(models.TextChoices):
 
 ACTIVE = (Status.STARTING, Status.RUNNING)
 FINAL = (Status.FINISHED, Status.CANCELLED)
+
+
+class ClockField(models.DateTimeField):  # type: ignore[type-arg]
+    """A time that the database's clock writes and that Python's times are held against.
+
+    SQLite compares times as text. Its clock writes three decimals and Django six or
+    none, so that one moment would be before itself: pages would begin with the row that
+    ended the page before.
+    """
+
+    def get_db_prep_value(
+        self, value: Any, connection: Any, prepared: bool = False
+    ) -> Any:
+        adapted = super().get_db_prep_value(value, connection, prepared)
+        if connection.vendor != "sqlite" or not isinstance(adapted, str):
+            return adapted
+        return datetime.fromisoformat(adapted).isoformat(" ", "milliseconds")
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs
 
 
 class ExecutionQuerySet(models.QuerySet["Execution"]):
@@ -294,7 +315,7 @@ class Execution(models.Model):
     compile_stderr = models.BinaryField(default=b"")
 
     # Stages: database time, and durations (ms, monotonic) since started_at.
-    queued_at = models.DateTimeField(db_default=Now())
+    queued_at = ClockField(db_default=Now())
     started_at = models.DateTimeField(null=True)
     sent_ms = models.PositiveIntegerField(null=True)
     first_output_ms = models.PositiveIntegerField(null=True)
