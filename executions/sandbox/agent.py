@@ -53,16 +53,14 @@ _PR_SET_NO_NEW_PRIVS = 38
 class Confinement(Protocol):
     """What surrounds the program: the agent's only way to cgroups and the like."""
 
-    def place(self, stage: int) -> None:
-        """Confine the CALLING process, a freshly forked child, as stage `stage`.
+    def place(self, stage: int, pid: int = 0) -> None:
+        """Confine a child as stage `stage`: the CALLING process, or that of `pid`.
 
         Stages count from 0 in the order in which they run: the compilation if there is
-        one, then one for each case. Called before exec and, for stage 0, before the
-        run is known. It returns when the process is in its cgroup, and is also the
-        place for what only the program shall be under (its seccomp filter): the child
-        still needs fcntl, dup2, close_range, chdir, setrlimit for itself and execve
-        after it, while the agent needs prlimit on its children. An exception ends the
-        child, and the run fails without having started.
+        one, then one for each case. Called before anything of the program is there
+        and, for stage 0, before the run is known. It returns when the process is in
+        its cgroup. An exception ends the child, and the run fails without having
+        started.
         """
 
     def usage(self, stage: int) -> Usage | None:
@@ -119,6 +117,10 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     if place.is_init and os.getpid() != 1:
         raise RuntimeError("the agent is not PID 1 of its namespace")
     _harden()
+    # An interpreter is started with whatever may be inherited.
+    for descriptor in (listener.fileno(), lifeline):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
     agent = Agent(listener, confinement, place, warm, bounds or Bounds(), token)
     if lifeline is not None:
         agent.watch(lifeline, select.POLLIN, agent.end)

@@ -99,11 +99,10 @@ def control_groups(configured: str = "") -> Examined:
 
 
 def system_call_filter() -> Examined:
-    """Install the filters that programs get, and see that they refuse something."""
+    """Install the filter that programs get, and see that it refuses something."""
     try:
         linux.no_new_privileges()
-        linux.install_filter(seccomp.AGENT_FILTER)
-        linux.install_filter(seccomp.PROGRAM_FILTER)
+        linux.install_filter(seccomp.FILTER)
     except OSError as error:
         return Examined(
             problem=f"no seccomp filter: {error.strerror}",

@@ -368,12 +368,10 @@ class JailConfinement:
         if first is not None:
             self._stages[0] = first
 
-    def place(self, stage: int) -> None:
+    def place(self, stage: int, pid: int = 0) -> None:
         if self._limited:
             for fd in self._files(stage).enter:
-                os.write(fd, b"0")
-        linux.no_new_privileges()
-        linux.install_filter(seccomp.PROGRAM_FILTER)
+                os.write(fd, b"%d" % pid)
 
     def usage(self, stage: int) -> agent.Usage | None:
         if not self._limited:
@@ -506,7 +504,7 @@ def _drop_privileges(identity: Identity) -> None:
         os.setresgid(identity.uid, identity.uid, identity.uid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     linux.drop_capabilities()
-    linux.install_filter(seccomp.AGENT_FILTER)
+    linux.install_filter(seccomp.FILTER)
     # A change of uid undoes both.
     linux.die_with_parent(signal.SIGKILL)
     linux.set_dumpable(False)

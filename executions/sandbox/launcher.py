@@ -26,6 +26,8 @@ _KILL_TIMEOUT_S = 1.0
 MAX_OPEN_FILES = 1024
 _DEFAULT_STACK_BYTES = 64 * 1024 * 1024
 _SEND_TIMEOUT_S = 10.0
+# The agent handles or ignores them; its children must not.
+_OWN_SIGNALS = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 _STARTUP_NAMES = (
     "PYTHON",
     "NODE",
@@ -48,7 +50,7 @@ _STARTUP_NAMES = (
 
 
 class Placing(Protocol):
-    def place(self, stage: int) -> None: ...
+    def place(self, stage: int, pid: int = 0) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -204,13 +206,14 @@ def spawn(
     outer[1], inner[1] = os.pipe2(os.O_CLOEXEC)
     outer[2], inner[2] = os.pipe2(os.O_CLOEXEC)
     orders, theirs = socket.socketpair()
-    folder = _prepare(warm, place) if warm is not None else ""
     with _killed_first():
-        pid = os.fork()
+        pid = os.fork() if warm is None else _start_warm(warm, place, inner, theirs)
         if pid == 0:
             for descriptor in running.pipes() if running is not None else ():
                 os.close(descriptor)
-            _be_child(confinement, place, stage, inner, theirs, warm, folder)
+            _be_child(confinement, place, stage, inner, theirs)
+    if warm is not None:
+        confinement.place(stage, pid)
     for descriptor in inner:
         os.close(descriptor)
     theirs.close()
@@ -220,6 +223,41 @@ def spawn(
     child = Child(pid, outer, orders)
     child.warm = warm
     return child
+
+
+def _start_warm(
+    warm: Warm, place: Place, pipes: Sequence[int], orders: socket.socket
+) -> int:
+    """Start the interpreter without forking the agent, which would copy its pages.
+
+    It inherits from the agent what does not depend on the run: limits, the folder.
+    """
+    os.chdir(place.scratch)
+    folder = _prepare(warm, place)
+    env = {name: text.replace("{folder}", folder) for name, text in warm.env.items()}
+    argv = [part.replace("{folder}", folder) for part in warm.argv]
+    _set_fixed_limits()
+    path = _which(argv[0], place.env.get("PATH", os.defpath)) or argv[0]
+    # Above the targets, so that none covers a source that comes later.
+    above = [
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders.fileno())
+    ]
+    try:
+        return os.posix_spawn(
+            path,
+            argv,
+            {**place.env, **env},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, source, target)
+                for target, source in enumerate(above)
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_OWN_SIGNALS,
+        )
+    finally:
+        for descriptor in above:
+            os.close(descriptor)
 
 
 def _prepare(warm: Warm, place: Place) -> str:
@@ -263,14 +301,12 @@ def _write_score(score: bytes) -> bytes | None:
     return before
 
 
-def _be_child(  # noqa: PLR0913, PLR0917
+def _be_child(
     confinement: Placing,
     place: Place,
     stage: int,
     pipes: Sequence[int],
     orders: socket.socket,
-    warm: Warm | None,
-    folder: str,
 ) -> NoReturn:
     told_to = orders.fileno()
     try:
@@ -279,8 +315,6 @@ def _be_child(  # noqa: PLR0913, PLR0917
         _take_descriptors(pipes, orders.fileno())
         told_to = ORDERS_FD
         os.chdir(place.scratch)
-        if warm is not None:
-            _exec_warm(warm, place, folder)
         while (line := _read_line()) == _KILL:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
@@ -294,7 +328,7 @@ def _be_child(  # noqa: PLR0913, PLR0917
 
 def _detach_from_agent() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    for number in _OWN_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
@@ -302,18 +336,20 @@ def _detach_from_agent() -> None:
 
 def _take_descriptors(pipes: Sequence[int], orders: int) -> None:
     # First out of the way of 0 to 3, then to their places.
-    above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders)]
+    above = [
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders.fileno())
+    ]
     for target, source in enumerate(above):
         os.dup2(source, target, inheritable=target != ORDERS_FD)
     os.closerange(ORDERS_FD + 1, 65536)
 
 
-def _exec_warm(warm: Warm, place: Place, folder: str) -> NoReturn:
-    os.set_inheritable(ORDERS_FD, True)
-    _set_limits([(resource.RLIMIT_STACK, _DEFAULT_STACK_BYTES)])
-    env = {name: text.replace("{folder}", folder) for name, text in warm.env.items()}
-    argv = [part.replace("{folder}", folder) for part in warm.argv]
-    os.execvpe(argv[0], argv, {**place.env, **env})  # noqa: S606
+def _set_fixed_limits() -> None:
+    """Set what does not depend on the run; the stack's bound can still be raised."""
+    _set_limits(())
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    if hard == resource.RLIM_INFINITY or hard > _DEFAULT_STACK_BYTES:
+        resource.setrlimit(resource.RLIMIT_STACK, (_DEFAULT_STACK_BYTES, hard))
 
 
 def _set_limits(rlimits: Sequence[Sequence[int]]) -> None:

@@ -41,7 +41,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 class NoConfinement:
     """Confines nothing and sees nothing: the agent measures with rusage."""
 
-    def place(self, stage: int) -> None:
+    def place(self, stage: int, pid: int = 0) -> None:
         return
 
     def usage(self, stage: int) -> Usage | None:

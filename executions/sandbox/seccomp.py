@@ -1,4 +1,4 @@
-"""The seccomp filters of the jails, and the small assembler that makes them.
+"""The seccomp filter of the jails, and the small assembler that makes it.
 
 Namespaces leave much of the kernel in reach. The filter refuses what ordinary programs
 never need (mounting, namespaces, keyrings, BPF, io_uring, tracing, handles...), every
@@ -6,8 +6,8 @@ call numbered above the newest one that was looked at, and every other instructi
 (32-bit, x32). What threads and language runtimes use stays allowed; clone3 is answered
 with ENOSYS, upon which C libraries fall back to clone, whose flags can be checked.
 
-AGENT_FILTER holds for everything in a jail. PROGRAM_FILTER comes on top for a program:
-it shares the agent's uid, and must not reach PID 1 by the calls that only ask for that.
+One filter holds for all in a jail, the agent included. A program shares the agent's
+uid, so nobody may act on PID 1 by the calls that only ask for that.
 """
 
 from __future__ import annotations
@@ -321,8 +321,13 @@ def _socket_rule() -> Block:
     ]
 
 
-def agent_rules() -> dict[str, Block]:
-    """Return what holds for everything in a jail, by the call's name."""
+def rules() -> dict[str, Block]:
+    """Return what holds in a jail, by the call's name; all else is allowed."""
+    return {**_kernel_rules(), **_peer_rules()}
+
+
+def _kernel_rules() -> dict[str, Block]:
+    """Close what namespaces leave open of the kernel."""
     allow, deny = _return(_ALLOW), _return(_DENY)
     rules = dict.fromkeys(_DENIED, deny)
     rules |= {name: _return(_ABSENT) for name in _MISSING}
@@ -342,11 +347,10 @@ def _reads_only(reads: Block, sets: Block) -> Block:
     return [*_load(_low(2)), *_branch(_JUMP_EQ, 0, upper, sets)]
 
 
-def program_rules() -> dict[str, Block]:
-    """Return what the program, but not the agent, is refused: to touch PID 1.
+def _peer_rules() -> dict[str, Block]:
+    """Keep programs off PID 1, whose limits they may but read, and off the host.
 
-    Limits may be read of any process, but set for oneself only. Besides, what would
-    reach the host's disk or its handler of core dumps does nothing.
+    What would reach the host's disk or its handler of core dumps does nothing.
     """
     allow, deny = _return(_ALLOW), _return(_DENY)
     not_agent = _argument_is(0, (_AGENT_PID,), deny, allow)
@@ -374,7 +378,8 @@ def program_rules() -> dict[str, Block]:
     rules["setrlimit"] = _argument_is(0, (_RLIMIT_CORE,), pretend, allow)
     sets_core = _reads_only(allow, pretend)
     own = _argument_is(1, (_RLIMIT_CORE,), sets_core, allow)
-    rules["prlimit64"] = _argument_is(0, (0,), own, _reads_only(allow, deny))
+    of_agent = _reads_only(allow, deny)
+    rules["prlimit64"] = _argument_is(0, (_AGENT_PID,), of_agent, own)
     return rules
 
 
@@ -385,10 +390,7 @@ def assemble(machine: str, rules: Mapping[str, Block], *, newest: int) -> bytes:
     return _assemble(machine, special, newest=newest)
 
 
-def _for_this_machine(rules: Mapping[str, Block], newest: int) -> bytes:
-    # Elsewhere no jail can be made at all (see linux.py).
-    return assemble(MACHINE, rules, newest=newest) if MACHINE in _COLUMN else b""
-
-
-AGENT_FILTER: Final = _for_this_machine(agent_rules(), NEWEST_REVIEWED)
-PROGRAM_FILTER: Final = _for_this_machine(program_rules(), (1 << 32) - 1)
+# On other machine types no jail can be made at all (see linux.py).
+FILTER: Final = (
+    assemble(MACHINE, rules(), newest=NEWEST_REVIEWED) if MACHINE in _COLUMN else b""
+)
