@@ -211,7 +211,7 @@ def test_wait_hears_of_an_end_that_came_before_it(owner: User, worker: Worker) -
 class Full(bytearray):
     """Input that a program does not read, when there is too much of it."""
 
-    def __iadd__(self, data: Any) -> Self:
+    def __iadd__(self, data: Any) -> Self:  # type: ignore[misc]
         raise BufferError("the program does not read its input")
 
 
