@@ -6,7 +6,7 @@ What an operator may do with a run goes through services, like everybody else's 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -17,22 +17,13 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from executions import presentation, runtimes, services
-from executions.models import FINAL, Execution
+from executions.models import FINAL, Execution, ExecutionQuerySet
 
 if TYPE_CHECKING:
     ExecutionAdminBase = admin.ModelAdmin[Execution]
 else:
     ExecutionAdminBase = admin.ModelAdmin
 
-# Reading every program and output of a page of rows would cost megabytes.
-BULKY_COLUMNS = (
-    "files",
-    "stdin",
-    "stdout",
-    "stderr",
-    "compile_stdout",
-    "compile_stderr",
-)
 UUID_TEXT = re.compile(r"[0-9a-fA-F-]{32,36}")
 
 
@@ -136,7 +127,7 @@ class ExecutionAdmin(ExecutionAdminBase):
         queryset = super().get_queryset(request)
         match = request.resolver_match
         if match and (match.url_name or "").endswith("_changelist"):
-            return queryset.defer(*BULKY_COLUMNS)
+            return cast(ExecutionQuerySet, queryset).without_content()
         return queryset
 
     def get_search_results(
@@ -168,7 +159,7 @@ class ExecutionAdmin(ExecutionAdminBase):
 
     @display(description="queued at", ordering="queued_at")
     def queued(self, execution: Execution) -> str:
-        return execution.queued_at.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{execution.queued_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="output")
     def streams(self, execution: Execution) -> SafeString:

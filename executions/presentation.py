@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from executions import verdicts
 from executions.limits import KIB, LIMIT_NAMES
 from executions.models import Execution
 
@@ -76,18 +77,6 @@ def _visible(character: str) -> str:
 _REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
-def size(count: int) -> str:
-    """Write a number of bytes as people do: 812 bytes, 1.5 KiB, 256 MiB."""
-    if count < KIB:
-        return "1 byte" if count == 1 else f"{count} bytes"
-    value = float(count)
-    for unit in ("KiB", "MiB", "GiB"):
-        value /= KIB
-        if value < KIB or unit == "GiB":
-            break
-    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
-
-
 def duration(milliseconds: int) -> str:
     """Write a duration as people do: 38 ms, 2.04 s, 3 min 20 s."""
     if milliseconds < SECOND_MS:
@@ -102,7 +91,7 @@ def quantity(name: str, value: int) -> str:
     """Write the value of a limit by the unit in its name."""
     if name.endswith("_ms"):
         return duration(value)
-    return size(value) if name.endswith("_bytes") else str(value)
+    return verdicts.size(value) if name.endswith("_bytes") else str(value)
 
 
 LIMIT_LABELS = {
@@ -240,7 +229,7 @@ def _stage_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if facts.get(key) is not None:
             yield label, duration(int(facts[key]))
     if facts.get("memory_peak_bytes") is not None:
-        yield "Peak memory", size(int(facts["memory_peak_bytes"]))
+        yield "Peak memory", verdicts.size(int(facts["memory_peak_bytes"]))
     if facts.get("measured_by") == "rusage":
         yield "Measured by", "rusage (the largest process only)"
 

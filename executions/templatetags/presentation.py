@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from executions import presentation
+from executions import presentation, verdicts
 
 register = template.Library()
 
@@ -31,7 +31,7 @@ def outcome_label(key: str) -> str:
 # What a template finds missing comes as None or "", and stays empty.
 @register.filter
 def size(count: int | str | None) -> str:
-    return presentation.size(count) if isinstance(count, int) else ""
+    return verdicts.size(count) if isinstance(count, int) else ""
 
 
 @register.filter
