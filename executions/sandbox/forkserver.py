@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from executions.sandbox import cgroups, jail, linux, locks
+from executions.sandbox import cgroups, jail, locks
 from executions.sandbox.jailpool import Config, Jail, JailPool
 
 SOCKET_NAME: Final = "server"
@@ -204,7 +204,8 @@ class Server:
     # -- workers --
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError):
+        # Too many open files, too: the jails that run must not end for it.
+        with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             connection.setblocking(False)
             worker = Worker(connection)
@@ -489,8 +490,3 @@ def _report(fd: int, message: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         os.write(fd, json.dumps(message).encode())
     os.close(fd)
-
-
-if __name__ == "__main__":
-    linux.set_dumpable(False)
-    main()

@@ -111,7 +111,6 @@ class Supervision:
         }
         self.is_over = False
         self.is_finished = False
-        self.taken_bytes = 0
         self._loop = loop
         self._confinement = confinement
         self._output_left = output_total_bytes
