@@ -336,9 +336,7 @@ def _detach_from_agent() -> None:
 
 def _take_descriptors(pipes: Sequence[int], orders: int) -> None:
     # First out of the way of 0 to 3, then to their places.
-    above = [
-        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders.fileno())
-    ]
+    above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (*pipes, orders)]
     for target, source in enumerate(above):
         os.dup2(source, target, inheritable=target != ORDERS_FD)
     os.closerange(ORDERS_FD + 1, 65536)
