@@ -6,7 +6,7 @@ from executions.limits import MIB
 from executions.runtimes.base import Runtime
 
 _COMMENT = re.compile(r"--[^\n]*")
-_UNIT = re.compile(r"^\s*procedure\s+(\w+)\s+is\b", re.MULTILINE | re.IGNORECASE)
+_UNIT = re.compile(r"^[^\S\n]*procedure\s+(\w+)\s+is\b", re.MULTILINE | re.IGNORECASE)
 
 
 def unit_name(source: str) -> str | None:

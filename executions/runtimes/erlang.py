@@ -5,7 +5,7 @@ import re
 from executions.limits import MIB
 from executions.runtimes.base import Runtime, threads
 
-_MODULE = re.compile(r"^\s*-module\(\s*'?(\w+)'?\s*\)", re.MULTILINE)
+_MODULE = re.compile(r"^[^\S\n]*-module\(\s*'?(\w+)'?\s*\)", re.MULTILINE)
 
 
 def module_name(source: str) -> str | None:

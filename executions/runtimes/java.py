@@ -5,8 +5,10 @@ import re
 from executions.limits import MIB
 from executions.runtimes.base import PREPARED, Prepare, Runtime, threads
 
-_NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
-_PACKAGE = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
+# What is never closed goes to the end: to look for the end again and again from every
+# beginning would take hours for a megabyte of them.
+_NOISE = re.compile(r'/\*.*?(?:\*/|\Z)|//[^\n]*|"(?:\\.|[^"\\\n])*"?', re.DOTALL)
+_PACKAGE = re.compile(r"^[^\S\n]*package\s+([\w.]+)\s*;", re.MULTILINE)
 _TYPE = r"(?:class|interface|enum|record)\s+(\w+)"
 _PUBLIC_TYPE = re.compile(
     r"^[ \t]*public\s+(?:(?:final|abstract|sealed|strictfp|static)\s+)*" + _TYPE,
