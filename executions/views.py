@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,7 +20,16 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from executions import forms, languages, presentation, rules, runtimes, services, specs
+from executions import (
+    forms,
+    languages,
+    presentation,
+    rules,
+    runtimes,
+    services,
+    specs,
+    waiting,
+)
 from executions.models import Execution
 
 if TYPE_CHECKING:
@@ -181,16 +192,17 @@ def _wait_s(request: HttpRequest) -> float:
 
 
 def _own(request: _SignedInRequest, pk: UUID) -> Execution:
-    """Return one's own execution, after waiting for its end as long as asked for.
+    """Return one's own execution; those of others do not exist, as far as one sees."""
+    return get_object_or_404(Execution.objects.visible_to(request.user), pk=pk)
 
-    Those of others do not exist, as far as their existence can be told from here.
-    """
-    execution = get_object_or_404(Execution.objects.visible_to(request.user), pk=pk)
+
+def _waited_for(request: HttpRequest, execution: Execution) -> Execution:
+    """Wait for the end as long as the request asks for. Raises TooManyWaiters."""
     wait_s = _wait_s(request)
     if execution.is_final or not wait_s:
         return execution
     try:
-        return services.wait(execution.pk, wait_s)
+        return waiting.wait(execution, wait_s)
     except Execution.DoesNotExist:
         raise Http404 from None
 
@@ -200,6 +212,8 @@ def _own(request: _SignedInRequest, pk: UUID) -> Execution:
 @login_required
 def detail(request: _SignedInRequest, pk: UUID) -> HttpResponse:
     execution = _own(request, pk)
+    with contextlib.suppress(waiting.TooManyWaiters):
+        execution = _waited_for(request, execution)
     context = {
         **_result_context(execution),
         **presentation.program(execution),
@@ -221,9 +235,15 @@ def _runtime_label(key: str) -> str:
 @require_GET
 @login_required
 def result(request: _SignedInRequest, pk: UUID) -> HttpResponse:
-    """Answer with the result alone, for pages that are already open."""
-    context = _result_context(_own(request, pk))
-    return render(request, "executions/_result.html", context)
+    """Answer with the result alone, for pages that are already open.
+
+    With no place to wait that is 503: the page would ask again at once otherwise.
+    """
+    try:
+        execution = _waited_for(request, _own(request, pk))
+    except waiting.TooManyWaiters:
+        return HttpResponse(status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return render(request, "executions/_result.html", _result_context(execution))
 
 
 @never_cache

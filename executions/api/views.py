@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,15 +27,8 @@ from rest_framework.views import APIView
 
 from accounts.auth import BearerAuthentication, SessionAuthentication, key_in_url
 from accounts.models import User
-from executions import rules, services, specs
-from executions.api import (
-    documents,
-    errors,
-    idempotency,
-    parsing,
-    representation,
-    waiting,
-)
+from executions import rules, services, specs, waiting
+from executions.api import documents, errors, idempotency, parsing, representation
 from executions.api.parameters import Parameters, instant
 from executions.limits import LIMIT_NAMES, Limits
 from executions.models import Execution, ExecutionQuerySet, Status
@@ -122,7 +116,9 @@ class Executions(View):
             _caller(request), submission, claim, will_wait=wait_s > 0
         )
         if wait_s:
-            execution = waiting.wait(execution, wait_s)
+            # It is stored: with no place to wait it is told as it is.
+            with contextlib.suppress(waiting.TooManyWaiters):
+                execution = waiting.wait(execution, wait_s)
         elif is_repeated:
             execution = representation.as_submitted(execution)
         headers = {"Location": representation.path(execution)}
@@ -154,7 +150,7 @@ class ExecutionDetail(View):
         include = parameters.choice("include", ("submission",))
         execution = _own(request, pk)
         if wait_s and not execution.is_final:
-            execution = waiting.wait(execution, wait_s, is_needed=True)
+            execution = _waited_for(execution, wait_s)
         content = representation.detail(execution, encoding=encoding)
         if include:
             content["submission"] = representation.submission(
@@ -177,6 +173,15 @@ class ExecutionCancel(View):
             _remember(claim, execution)
         execution = services.cancel(execution)
         return Response(representation.detail(execution, encoding=encoding))
+
+
+def _waited_for(execution: Execution, wait_s: float) -> Execution:
+    try:
+        return waiting.wait(execution, wait_s)
+    except waiting.TooManyWaiters:
+        # Nothing else was asked for: a client would ask again at once.
+        message = "Too many requests are waiting already."
+        raise errors.ApiError("unavailable", message) from None
 
 
 class Runtimes(View):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from executions import channel as channels
-from executions.api import waiting
+from executions import waiting
 from executions.models import Execution
 from executions.tests.api.conftest import HELLO, Caller
 

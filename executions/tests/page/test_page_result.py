@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.test import Client
 
+from executions import waiting
 from executions.models import Execution
 from executions.presentation import SHOWN_BYTES
 from executions.tests.page.conftest import MakeExecution, stage, stored_file
@@ -184,6 +186,24 @@ def test_result_waits_within_bounds(
     answer = page.get(f"/executions/{execution.pk}/result/?wait={wait}")
     assert answer.status_code == 200
     assert b'data-final="false"' in answer.content
+
+
+@pytest.fixture
+def no_places(settings: Any) -> Iterator[None]:
+    settings.WEB_MAX_WAITERS = 0
+    waiting._places.cache_clear()
+    yield
+    waiting._places.cache_clear()
+
+
+def test_result_does_not_wait_without_a_place(
+    page: Client, make_execution: MakeExecution, no_places: None
+) -> None:
+    execution = make_execution(status="running")
+    address = f"/executions/{execution.pk}/"
+    assert b'data-final="false"' in page.get(f"{address}?wait=30").content
+    assert page.get(f"{address}result/?wait=30").status_code == 503
+    assert page.get(f"{address}result/").status_code == 200
 
 
 def test_cancel_ends_a_queued_one_at_once(

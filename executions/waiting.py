@@ -9,8 +9,11 @@ from django.conf import settings
 from django.db import OperationalError
 
 from executions import services
-from executions.api.errors import ApiError
 from executions.models import Execution
+
+
+class TooManyWaiters(Exception):
+    """Every place is taken; the execution is to be had without waiting."""
 
 
 @cache
@@ -18,22 +21,17 @@ def _places() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(settings.WEB_MAX_WAITERS)
 
 
-def wait(
-    execution: Execution, timeout_s: float, *, is_needed: bool = False
-) -> Execution:
+def wait(execution: Execution, timeout_s: float) -> Execution:
     """Return the execution when it has ended, at the latest after `timeout_s`.
 
-    With all places taken it is returned as it is; when the wait `is_needed`, as nothing
-    else was asked for, that is refused instead: a client would ask again at once.
+    Raises TooManyWaiters at once when there is no place, and Execution.DoesNotExist.
     """
     if not _places().acquire(blocking=False):
-        if is_needed:
-            raise ApiError("unavailable", "Too many requests are waiting already.")
-        return execution
+        raise TooManyWaiters
     try:
-        return services.wait(execution.id, timeout_s)
+        return services.wait(execution.pk, timeout_s)
     except OperationalError:
         # A thousand may wake at once, and more than the pool serves in its time.
-        return services.wait(execution.id, 0)
+        return services.wait(execution.pk, 0)
     finally:
         _places().release()
