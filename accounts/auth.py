@@ -26,13 +26,15 @@ class BearerAuthentication(authentication.BaseAuthentication):
             return None
         scheme, _, text = header.partition(" ")
         text = text.strip()
-        if scheme.lower() != "bearer" or not PLAUSIBLE_KEY.fullmatch(text):
+        if scheme.lower() != "bearer" or not text:
             raise exceptions.AuthenticationFailed(
                 "Send the key as 'Authorization: Bearer <key>'."
             )
-        user = ApiKey.objects.holder(text)
+        user = ApiKey.objects.holder(text) if PLAUSIBLE_KEY.fullmatch(text) else None
         if user is None:
-            raise exceptions.AuthenticationFailed("The key is unknown or revoked.")
+            raise exceptions.AuthenticationFailed(
+                "The key is unknown, expired or revoked."
+            )
         return user, None
 
     def authenticate_header(self, request: Request) -> str:

@@ -113,6 +113,22 @@ def test_a_wrong_key_is_refused(owner: Caller, header: str) -> None:
     assert owner.key not in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("header", "beginning"),
+    [
+        ("Bearer nope", "The key is unknown"),
+        ("Bearer cp_" + "x" * 40, "The key is unknown"),
+        ("Token cp_" + "x" * 40, "Send the key as"),
+        ("Bearer ", "Send the key as"),
+    ],
+)
+def test_a_refused_key_is_told_what_is_wrong(
+    owner: Caller, header: str, beginning: str
+) -> None:
+    answer = owner.get("/api/v1/limits", Authorization=header)
+    assert answer.json()["error"]["message"].startswith(beginning)
+
+
 def test_a_revoked_key_is_dead_at_once(owner: Caller) -> None:
     assert owner.get("/api/v1/limits").status_code == 200
     ApiKey.objects.update(revoked_at=timezone.now())
