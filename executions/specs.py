@@ -223,7 +223,7 @@ def _program(
         errors.add("entry_point", problem)
         entry_point = None
     if (source is None) == (listed is None):
-        errors.add("source", "exactly one of source and files is required")
+        errors.add("source", "source or files is required, and not both")
         return (), ""
     if listed is None:
         content = _content(source, "utf-8", "source", errors) or b""

@@ -93,6 +93,13 @@ def test_submit_names_what_is_wrong(
     assert not Execution.objects.exists()
 
 
+def test_submit_refuses_two_programs_and_none(owner: Caller) -> None:
+    files = [{"path": "main.py", "content": "1"}]
+    for changes in ({"source": None}, {"source": "1", "files": files}):
+        error = owner.submit(**changes).json()["error"]
+        assert error["message"] == "source or files is required, and not both"
+
+
 def test_submit_takes_null_for_missing(owner: Caller) -> None:
     names = ("files", "entry_point", "stdin", "args", "env", "limits")
     assert owner.submit(**dict.fromkeys(names)).status_code == 201
