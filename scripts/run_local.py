@@ -115,7 +115,7 @@ Open {address}/ and log in as {USER} with the password {made.password}
 
 Or from a shell:
 
-    curl -s {address}/api/v1/executions?wait=30 \\
+    curl -s '{address}/api/v1/executions?wait=30' \\
       -H "Authorization: Bearer {made.key}" -H "Content-Type: application/json" \\
       -d '{{"runtime": "python", "source": "print(6 * 7)"}}'
 
