@@ -37,6 +37,7 @@ LISTEN_S = 5.0
 """How long to hear nothing before asking whether the connection is alive."""
 EARLY_S = 30.0
 """How long a message for a run that nobody here owns yet is remembered."""
+ID_BYTES = 16
 PAUSE_S = 1.0
 """How long to leave a Redis alone that did not answer."""
 
@@ -152,13 +153,8 @@ class RedisChannel:
             with lock, self._calls():
                 found: Any = self._redis.xrange(key)
                 for _, entry in found:
-                    receive(
-                        Control(
-                            kind=entry[b"k"].decode(),
-                            data=entry[b"d"],
-                            number=int(entry[b"n"]),
-                        )
-                    )
+                    if (control := _as_control(entry)) is not None:
+                        receive(control)
                 if found:
                     self._redis.xdel(key, *(cursor for cursor, _ in found))
 
@@ -245,7 +241,7 @@ class RedisChannel:
                 self._connected.set()
                 self._waiters.wake_all()
                 self._fetch_all()
-        elif message["type"] == "message":
+        elif message["type"] == "message" and len(message["data"]) == ID_BYTES:
             execution_id = UUID(bytes=message["data"])
             if message["channel"] == self._finished.encode():
                 self._waiters.wake(execution_id)
@@ -284,3 +280,11 @@ def _news(entry: dict[bytes, bytes], cursor: str) -> News:
     fields = json.loads(entry[b"h"])
     kind = fields.pop("kind")
     return News(kind=kind, fields=fields, data=entry.get(b"d", b""), cursor=cursor)
+
+
+def _as_control(entry: dict[bytes, bytes]) -> Control | None:
+    """Return a message, or None for what is none: others may write to the broker."""
+    try:
+        return Control(entry[b"k"].decode(), entry[b"d"], int(entry[b"n"]))
+    except (KeyError, ValueError):
+        return None

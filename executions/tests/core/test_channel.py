@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis
 from django.conf import settings
 
 from executions.channel import Channel, ChannelDown, Control, News
@@ -176,6 +177,26 @@ def test_a_restarted_redis_wakes_everybody(tmp_path: Path) -> None:
             assert waiter.wait(20)
             eventually(lambda: _is_sent(channel, run))
             eventually(lambda: heard)
+        channel.close()
+
+
+def test_listen_survives_what_strangers_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    with Redis(tmp_path / "redis") as server:
+        channel = RedisChannel(server.url)
+        stranger = redis.Redis.from_url(server.url)
+        run, heard = uuid4(), list[Control]()
+        with channel.listen(run, heard.append, late=True):
+            stranger.publish("executions:0:finished", b"no id")
+            stranger.publish("executions:0:control", b"")
+            stranger.xadd(f"run:{run}:in", {"x": "y"})
+            stranger.xadd(f"run:{run}:in", {"k": b"\xff", "d": "", "n": "many"})
+            stranger.publish("executions:0:control", run.bytes)
+            time.sleep(0.2)
+            channel.send(run, Control("cancel"))
+            eventually(lambda: heard)
+        assert heard == [Control("cancel")]
+        stranger.close()
         channel.close()
 
 
