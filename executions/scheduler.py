@@ -35,6 +35,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._is_stopping = threading.Event()
         self._trust = Trust()
+        self._is_without_database = False
         self._head: UUID | None = None
         self._head_since = 0.0
         self._next_reach = 0.0
@@ -47,9 +48,12 @@ class Scheduler:
         while not self._is_stopping.is_set():
             try:
                 self.look(time.monotonic())
+                self._is_without_database = False
             except (DatabaseError, InterfaceError) as error:
-                if self._trust.lose():
+                self._trust.lose()
+                if not self._is_without_database:
                     logger.warning("the database is away: %s", error)
+                self._is_without_database = True
             except Exception:  # the scheduler's task boundary
                 logger.exception("the scheduler stumbled")
             finally:
