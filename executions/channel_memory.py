@@ -11,10 +11,14 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from executions.channel import Control, News, Waiters
+from executions.limits import MIB
 
 LOG_ENTRIES = 1024
 FINISHED_S = 120.0
 ABANDONED_S = 3600.0
+KEPT_RUNS = 1024
+KEPT_BYTES = 32 * MIB
+"""How much is kept of finished runs, for who is late: their rows have it all."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,17 @@ class _Log:
     news: deque[News] = field(default_factory=lambda: deque(maxlen=LOG_ENTRIES))
     controls: deque[Control] = field(default_factory=lambda: deque(maxlen=LOG_ENTRIES))
     count: int = 0
+    size_bytes: int = 0
     forget_at: float = 0.0
+
+    def add(self, item: News) -> int:
+        """Append news; return by how many bytes this log has grown."""
+        self.count += 1
+        gone = self.news[0] if len(self.news) == LOG_ENTRIES else None
+        self.news.append(replace(item, cursor=str(self.count)))
+        grown = len(item.data) - (len(gone.data) if gone else 0)
+        self.size_bytes += grown
+        return grown
 
 
 class MemoryChannel(Waiters):
@@ -34,6 +48,8 @@ class MemoryChannel(Waiters):
         super().__init__()
         self._changed = threading.Condition()
         self._logs: dict[UUID, _Log] = {}
+        self._size_bytes = 0
+        self._finished: deque[UUID] = deque()
         self._receivers: dict[UUID, Callable[[Control], None]] = {}
         self._alive: dict[str, float] = {}
         self._swept_at = time.monotonic()
@@ -42,11 +58,11 @@ class MemoryChannel(Waiters):
         is_finished = any(item.kind == "finished" for item in news)
         with self._changed:
             log = self._log(execution_id)
-            for item in news:
-                log.count += 1
-                log.news.append(replace(item, cursor=str(log.count)))
+            self._size_bytes += sum(map(log.add, news))
             if is_finished:
                 log.forget_at = time.monotonic() + FINISHED_S
+                self._finished.append(execution_id)
+                self._forget_excess()
             self._changed.notify_all()
         if is_finished:
             self.wake(execution_id)
@@ -111,6 +127,8 @@ class MemoryChannel(Waiters):
     def close(self) -> None:
         with self._changed:
             self._logs.clear()
+            self._finished.clear()
+            self._size_bytes = 0
 
     def _log(self, execution_id: UUID) -> _Log:
         now = time.monotonic()
@@ -118,7 +136,20 @@ class MemoryChannel(Waiters):
             self._swept_at = now
             old = [key for key, log in self._logs.items() if log.forget_at < now]
             for key in old:
-                del self._logs[key]
+                self._forget(key)
         log = self._logs.setdefault(execution_id, _Log())
         log.forget_at = max(log.forget_at, now + ABANDONED_S)
         return log
+
+    def _forget_excess(self) -> None:
+        """Let go of the runs that finished first, but never of the last one."""
+        finished = self._finished
+        while len(finished) > KEPT_RUNS or (
+            self._size_bytes > KEPT_BYTES and len(finished) > 1
+        ):
+            self._forget(finished.popleft())
+
+    def _forget(self, execution_id: UUID) -> None:
+        log = self._logs.pop(execution_id, None)
+        if log is not None:
+            self._size_bytes -= log.size_bytes

@@ -13,8 +13,14 @@ import redis
 from django.conf import settings
 
 from executions.channel import Channel, ChannelDown, Control, News
-from executions.channel_memory import MemoryChannel
+from executions.channel_memory import (
+    KEPT_BYTES,
+    KEPT_RUNS,
+    LOG_ENTRIES,
+    MemoryChannel,
+)
 from executions.channel_redis import RedisChannel
+from executions.limits import KIB
 from executions.tests.core.conftest import beside, eventually
 from testing.servers import Redis
 
@@ -157,6 +163,35 @@ def test_workers_are_known_for_as_long_as_they_say(channel: Channel) -> None:
     channel.beat(name, 0.3)
     assert name in channel.workers()
     eventually(lambda: name not in channel.workers())
+
+
+def test_memory_is_bounded_however_many_runs_finish() -> None:
+    channel = MemoryChannel()
+    whole = [output(b"x" * 64 * KIB) for _ in range(16)]
+    runs = [uuid4() for _ in range(100)]
+    for run in runs:
+        channel.publish(run, [*whole, FINISHED])
+    kept = [run for run in runs if list(channel.follow(run, timeout_s=0))]
+    assert kept == runs[-len(kept) :]
+    assert len(whole) * 64 * KIB * len(kept) <= KEPT_BYTES
+    assert len(list(channel.follow(runs[-1]))) == len(whole) + 1
+    for run in (small := [uuid4() for _ in range(2 * KEPT_RUNS)]):
+        channel.publish(run, [FINISHED])
+    assert not list(channel.follow(runs[-1], timeout_s=0))
+    assert list(channel.follow(small[-KEPT_RUNS], timeout_s=0))
+    assert not list(channel.follow(small[-KEPT_RUNS - 1], timeout_s=0))
+
+
+def test_a_long_run_keeps_its_last_news() -> None:
+    channel, run = MemoryChannel(), uuid4()
+    for number in range(LOG_ENTRIES + 5):
+        channel.publish(run, [output(b"%d" % number)])
+    told = list(channel.follow(run, timeout_s=0))
+    assert [told[0].data, told[-1].data] == [b"5", b"%d" % (LOG_ENTRIES + 4)]
+    channel.publish(run, [FINISHED])
+    for _ in range(KEPT_RUNS):
+        channel.publish(uuid4(), [FINISHED])
+    assert channel._size_bytes == 0
 
 
 def test_a_restarted_redis_wakes_everybody(tmp_path: Path) -> None:
