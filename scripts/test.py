@@ -209,7 +209,8 @@ def run(names: Sequence[str], extra: Sequence[str]) -> list[Result]:
         for name in names:
             if TIERS[name].needs_servers and not found:
                 found = stack.enter_context(servers())
-            env = {**os.environ, "VAR_DIR": var}
+            # Nor its settings.
+            env = {**os.environ, "VAR_DIR": var, "ENV_FILE": os.devnull}
             env |= found if TIERS[name].needs_servers else {}
             results.append(run_tier(name, logs / f"{name}.log", env, extra))
     return results
