@@ -350,6 +350,7 @@ SUBMISSION_MAX_ENV: int = env.int("SUBMISSION_MAX_ENV", default=64)
 SUBMISSION_MAX_ENV_BYTES: int = env.int("SUBMISSION_MAX_ENV_BYTES", default=32 * KIB)
 REQUEST_MAX_BODY_BYTES: int = env.int("REQUEST_MAX_BODY_BYTES", default=4 * MIB)
 """A body above this is refused unread. JSON and base64 make a program larger."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BODY_BYTES
 REQUEST_MAX_WAIT_S: int = env.int("REQUEST_MAX_WAIT_S", default=60)
 REQUEST_HEAD_TIMEOUT_S: float = env.float("REQUEST_HEAD_TIMEOUT_S", default=10.0)
 REQUEST_BODY_TIMEOUT_S: float = env.float("REQUEST_BODY_TIMEOUT_S", default=20.0)

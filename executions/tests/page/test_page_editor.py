@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -44,6 +45,14 @@ def test_editor_keeps_the_text_as_it_was_typed(page: Client) -> None:
     execution = run(page, source="\r\n  a\r\n\tb\r\n\r\n", stdin=" 1 \r\n\r\n")
     assert source_of(execution) == b"\n  a\n\tb\n\n"
     assert bytes(execution.stdin) == b" 1 \n\n"
+
+
+def test_editor_takes_the_largest_program_in_any_script(page: Client) -> None:
+    source = "é" * (MIB // 2)
+    form = urlencode({"runtime": "python", "source": source})
+    answer = page.post("/", form, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 302
+    assert source_of(Execution.objects.get()) == source.encode()
 
 
 def test_editor_takes_arguments_and_variables_by_line(page: Client) -> None:
