@@ -149,6 +149,10 @@ def _plainest(folders: list[Path]) -> Path:
 def _clear_folders(bait: Bait) -> None:
     for folder in bait.folders:
         shutil.rmtree(folder, ignore_errors=True)
+    # Without a sandbox, programs leave files under our nonce where everybody may.
+    for shared in FOLDERS:
+        for path in Path(shared).glob(f"suite-{bait.nonce}*"):
+            path.unlink(missing_ok=True)
 
 
 def _lay_listeners(bait: Bait, stack: contextlib.ExitStack) -> None:
