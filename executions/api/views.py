@@ -169,10 +169,12 @@ class ExecutionCancel(View):
         parsing.refuse_body(request)
         execution = _own(request, pk)
         claim = idempotency.claim(request, _caller(request), b"")
-        if claim is not None and claim.earlier() is None:
-            _remember(claim, execution)
+        headers = {}
+        if claim is not None and not _remember(claim, execution):
+            headers["Idempotent-Replayed"] = "true"
         execution = services.cancel(execution)
-        return Response(representation.detail(execution, encoding=encoding))
+        content = representation.detail(execution, encoding=encoding)
+        return Response(content, headers=headers)
 
 
 def _waited_for(execution: Execution, wait_s: float) -> Execution:
@@ -241,13 +243,17 @@ def _submit(
         return earlier, True
 
 
-def _remember(claim: idempotency.Claim, execution: Execution) -> None:
+def _remember(claim: idempotency.Claim, execution: Execution) -> bool:
+    """Keep the key; False when the same request came before."""
+    if claim.earlier() is not None:
+        return False
     try:
         with transaction.atomic():
             claim.store(execution)
     except IntegrityError:
         # Another one with this key was first; raises if it was another request.
-        claim.earlier()
+        return claim.earlier() is None
+    return True
 
 
 def _own(request: Request, pk: UUID) -> Execution:

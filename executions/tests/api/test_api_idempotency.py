@@ -65,10 +65,12 @@ def test_a_strange_key_is_refused(owner: Caller, key: str) -> None:
 
 
 def test_cancel_can_be_repeated(owner: Caller, execution: Execution) -> None:
-    path = f"{PATH}/{execution.id}/cancel"
+    path, told = f"{PATH}/{execution.id}/cancel", []
     for _ in range(2):
         answer = owner.post(path, Idempotency_Key="k")
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+        told.append(answer.headers.get("Idempotent-Replayed"))
+    assert told == [None, "true"]
 
 
 def test_a_key_of_a_submit_cancels_nothing(owner: Caller, execution: Execution) -> None:
