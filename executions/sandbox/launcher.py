@@ -198,8 +198,9 @@ def spawn(
 ) -> Child:
     """Fork a launcher for `stage`, or start the interpreter `warm` for it.
 
-    It lets go of the pipes of the program `running` before anything else, as that
-    shall see the end of its input when we close it.
+    An interpreter that is not installed gets a launcher in its place, which does for
+    every program. A launcher lets go of the pipes of the program `running` before
+    anything else, as that shall see the end of its input when we close it.
     """
     inner, outer = [0, 0, 0], [0, 0, 0]
     inner[0], outer[0] = os.pipe2(os.O_CLOEXEC)
@@ -207,7 +208,9 @@ def spawn(
     outer[2], inner[2] = os.pipe2(os.O_CLOEXEC)
     orders, theirs = socket.socketpair()
     with _killed_first():
-        pid = os.fork() if warm is None else _start_warm(warm, place, inner, theirs)
+        pid = None if warm is None else _start_warm(warm, place, inner, theirs)
+        if pid is None:
+            warm, pid = None, os.fork()
         if pid == 0:
             for descriptor in running.pipes() if running is not None else ():
                 os.close(descriptor)
@@ -227,10 +230,11 @@ def spawn(
 
 def _start_warm(
     warm: Warm, place: Place, pipes: Sequence[int], orders: socket.socket
-) -> int:
+) -> int | None:
     """Start the interpreter without forking the agent, which would copy its pages.
 
     It inherits from the agent what does not depend on the run: limits, the folder.
+    Returns None when it cannot be started.
     """
     os.chdir(place.scratch)
     folder = _prepare(warm, place)
@@ -255,6 +259,9 @@ def _start_warm(
             setsigmask=(),
             setsigdef=_OWN_SIGNALS,
         )
+    except OSError:
+        _clear(warm, folder)
+        return None
     finally:
         for descriptor in above:
             os.close(descriptor)
@@ -268,6 +275,12 @@ def _prepare(warm: Warm, place: Place) -> str:
         with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
     return folder
+
+
+def _clear(warm: Warm, folder: str) -> None:
+    for name in warm.files:
+        os.unlink(f"{folder}/{name}")
+    os.rmdir(folder)
 
 
 OOM_SCORE_FD: list[int] = []

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from executions.sandbox.base import Case, End, SourceFile, StageOutcome
+from executions.limits import Limits
+from executions.runtimes.base import Prestart
+from executions.runtimes.selftest import outcome_of
+from executions.sandbox.base import (
+    Case,
+    Command,
+    End,
+    RunSpec,
+    SourceFile,
+    StageOutcome,
+)
 from executions.sandbox.plain import PlainBackend
 from executions.tests.sandbox.conftest import PRESTARTS, Runner
 
@@ -234,3 +244,16 @@ def children_of(parent: int) -> list[int]:
             return found
         time.sleep(0.02)
     raise TimeoutError
+
+
+def test_prestart_that_is_not_installed_stands_in_nobodys_way() -> None:
+    absent = Prestart("absent", ("absent", "x"), ("absent", "x"), files={"a": "b"})
+    backend = PlainBackend([absent])
+    try:
+        backend.prepare("absent")
+        run = Command(("sh", "-c", 'ls -A "$TMPDIR"; echo all the same'), Limits())
+        spec = RunSpec("absent", (), run, prestart="absent")
+        outcome = outcome_of(backend, spec)
+    finally:
+        backend.close()
+    assert outcome.cases[0].stdout.head == b"all the same\n"
