@@ -74,12 +74,14 @@ class Product:
     def rate(self, seconds: float) -> float:
         """Finished python hellos a second, for as many clients as the floor has."""
         connections = Connections(self.form.port)
-        return connections.rate(self.python, seconds, floors.CLIENTS)
+        said = b'"verdict":"ok"'
+        return connections.rate(self.python, seconds, floors.CLIENTS, said)
 
     def submit_rate(self, seconds: float, clients: int) -> float:
         """Submits accepted a second, nobody waiting for a result."""
         request = self._request("python", floors.HELLO_PYTHON, NO_WAIT)
-        return Connections(self.form.port).rate(request, seconds, clients)
+        said = b'"status":"queued"'
+        return Connections(self.form.port).rate(request, seconds, clients, said)
 
     def timings(self) -> dict[str, float]:
         """Run one hello and return where its time went, in ms."""
@@ -102,12 +104,13 @@ class Connections:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def rate(self, request: bytes, seconds: float, clients: int) -> float:
+    def rate(self, request: bytes, seconds: float, clients: int, said: bytes) -> float:
+        """Answers a second that hold `said`; raises UnexpectedAnswer at another."""
         idle = [Connection(self.port) for _ in range(clients)]
 
         def action() -> None:
             connection = idle.pop()
-            connection.post_blind(request)
+            connection.post_blind(request, said)
             idle.append(connection)
 
         try:
