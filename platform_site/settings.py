@@ -205,6 +205,15 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# Wrong passwords (see accounts.guesses): more than can be tried while they count, as
+# whoever could fill it would have the others forgotten.
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    }
+}
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

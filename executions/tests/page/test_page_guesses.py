@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 
+from accounts import guesses
 from accounts.guesses import MAX_FAILURES
 from accounts.models import User
 from executions.tests.page.conftest import PASSWORD
@@ -70,3 +71,12 @@ def test_guesses_are_answered_in_words(owner: User, client: Client) -> None:
 @pytest.mark.parametrize("username", ["", "\x00", "\n", "x" * 10_000])
 def test_guesses_survive_any_name(db: None, username: str) -> None:
     assert not is_let_in(PAGES[0], username)
+
+
+def test_guesses_at_many_names_make_none_forgotten() -> None:
+    request = RequestFactory().post("/")
+    for _ in range(MAX_FAILURES):
+        guesses.count(request, "staff")
+    for number in range(5_000):
+        guesses.count(request, f"name {number}")
+    assert guesses.are_too_many(request, "staff")
