@@ -158,8 +158,8 @@ def test_memory_of_the_whole_tree_is_limited(jail_backend: object) -> None:
         "import os\n"
         "for _ in range(4):\n"
         "    if os.fork() == 0:\n"
-        "        data = bytearray(40_000_000); os.wait()\n"
-        "        import time; time.sleep(1); os._exit(0)\n"
+        "        data = bytearray(40_000_000)\n"
+        "        import time; time.sleep(5); os._exit(0)\n"
         "for _ in range(4): os.wait()\n",
         limits={"memory_bytes": 96 * MIB},
     )
