@@ -123,7 +123,10 @@ def test_program_starts_with_default_signals_in_its_own_session(
 
     lines = case.stdout.head.decode().split("\n")
     assert lines[0].split() == ["SigBlk:", "0" * 16]
-    assert lines[1].split() == ["SigIgn:", "0" * 16]
+    # Signals 32 and 33 are the C library's own. Its posix_spawn(), which make uses,
+    # leaves them ignored, and lets nobody change that.
+    name, ignored = lines[1].split()
+    assert (name, int(ignored, 16) & ~(0b11 << 31)) == ("SigIgn:", 0)
     assert "leader" in lines
 
 
