@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -53,14 +54,20 @@ _PR_SET_NO_NEW_PRIVS = 38
 class Confinement(Protocol):
     """What surrounds the program: the agent's only way to cgroups and the like."""
 
-    def place(self, stage: int, pid: int = 0) -> None:
-        """Confine a child as stage `stage`: the CALLING process, or that of `pid`.
+    def place(self, stage: int) -> None:
+        """Confine the CALLING process, a freshly forked child, as stage `stage`.
 
         Stages count from 0 in the order in which they run: the compilation if there is
         one, then one for each case. Called before anything of the program is there
         and, for stage 0, before the run is known. It returns when the process is in
         its cgroup. An exception ends the child, and the run fails without having
         started.
+        """
+
+    def within(self, stage: int) -> AbstractContextManager[None]:
+        """Confine the agent itself as stage `stage` while the block lasts.
+
+        What it starts in it counts as the stage's from its first page on.
         """
 
     def usage(self, stage: int) -> Usage | None:

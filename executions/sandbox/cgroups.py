@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence, Set
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -240,6 +241,16 @@ class Cgroups:
         self.counts_swap = version == 1 and _exists(
             memory, "memory.memsw.limit_in_bytes"
         )
+
+    @cached_property
+    def home(self) -> list[int]:
+        """Descriptors to enter the cgroup in which this process lives."""
+        # On version 1 it stays where it was, which is above our directories.
+        folder = ".." if self.version == 1 else _HOME
+        return [
+            os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=h.fd)
+            for h in self.hierarchies
+        ]
 
     def has(self, controller: str) -> bool:
         return any(controller in h.controllers for h in self.hierarchies)

@@ -16,7 +16,7 @@ import shutil
 import signal
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
@@ -359,19 +359,33 @@ class JailConfinement:
     """The agent's side of the cgroups: enter them, read them, ask for more of them."""
 
     def __init__(
-        self, control: socket.socket, version: int, first: cgroups.StageFiles | None
+        self,
+        control: socket.socket,
+        version: int,
+        first: cgroups.StageFiles | None,
+        home: Sequence[int],
     ) -> None:
         self._control = control
+        self._home = home
         self._version = version
         self._limited = first is not None
         self._stages: dict[int, cgroups.StageFiles] = {}
         if first is not None:
             self._stages[0] = first
 
-    def place(self, stage: int, pid: int = 0) -> None:
+    def place(self, stage: int) -> None:
         if self._limited:
             for fd in self._files(stage).enter:
-                os.write(fd, b"%d" % pid)
+                os.write(fd, b"0")
+
+    @contextlib.contextmanager
+    def within(self, stage: int) -> Iterator[None]:
+        self.place(stage)
+        try:
+            yield
+        finally:
+            for fd in self._home:
+                os.write(fd, b"0")
 
     def usage(self, stage: int) -> agent.Usage | None:
         if not self._limited:
@@ -424,6 +438,7 @@ class Plan(NamedTuple):
     scratch: Scratch
     cgroup_version: int
     stage: cgroups.StageFiles | None
+    home: Sequence[int]
     warm: agent.Warm | None
     bounds: agent.Bounds
 
@@ -468,7 +483,7 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
     """Turn this fresh clone into the inside of the jail."""
     fds = [0, 1, 2, plan.listener.fileno(), plan.control.fileno()]
     if plan.stage is not None:
-        fds += [*plan.stage.enter, *plan.stage.usage]
+        fds += [*plan.stage.enter, *plan.stage.usage, *plan.home]
     linux.close_all_but([*fds, plan.scratch.mount_fd])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         linux.default_signal(number)
@@ -481,7 +496,7 @@ def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
     linux.loopback_up()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
-    return JailConfinement(plan.control, plan.cgroup_version, plan.stage)
+    return JailConfinement(plan.control, plan.cgroup_version, plan.stage, plan.home)
 
 
 def _mount_all(scratch_fd: int) -> None:

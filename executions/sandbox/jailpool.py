@@ -256,6 +256,7 @@ class JailPool:
             scratch=made.scratch,
             cgroup_version=self._groups.version if self._groups else 0,
             stage=files,
+            home=self._groups.home if self._groups else (),
             warm=agent.Warm(**warm) if warm else None,
             bounds=agent.Bounds(
                 output_total_bytes=self._config.output_total_bytes,

@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
@@ -50,7 +51,9 @@ _STARTUP_NAMES = (
 
 
 class Placing(Protocol):
-    def place(self, stage: int, pid: int = 0) -> None: ...
+    def place(self, stage: int) -> None: ...
+
+    def within(self, stage: int) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -208,15 +211,16 @@ def spawn(
     outer[2], inner[2] = os.pipe2(os.O_CLOEXEC)
     orders, theirs = socket.socketpair()
     with _killed_first():
-        pid = None if warm is None else _start_warm(warm, place, inner, theirs)
+        pid = None
+        if warm is not None:
+            with confinement.within(stage):
+                pid = _start_warm(warm, place, inner, theirs)
         if pid is None:
             warm, pid = None, os.fork()
         if pid == 0:
             for descriptor in running.pipes() if running is not None else ():
                 os.close(descriptor)
             _be_child(confinement, place, stage, inner, theirs)
-    if warm is not None:
-        confinement.place(stage, pid)
     for descriptor in inner:
         os.close(descriptor)
     theirs.close()

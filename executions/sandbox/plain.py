@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -41,8 +42,11 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 class NoConfinement:
     """Confines nothing and sees nothing: the agent measures with rusage."""
 
-    def place(self, stage: int, pid: int = 0) -> None:
+    def place(self, stage: int) -> None:
         return
+
+    def within(self, stage: int) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def usage(self, stage: int) -> Usage | None:
         return None
