@@ -27,8 +27,22 @@ _KILL_TIMEOUT_S = 1.0
 MAX_OPEN_FILES = 1024
 _DEFAULT_STACK_BYTES = 64 * 1024 * 1024
 _SEND_TIMEOUT_S = 10.0
-# The agent handles or ignores them; its children must not.
-_OWN_SIGNALS = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
+# The agent handles or ignores the first three, and may have been started where others
+# are ignored (by nohup, or in the background of a shell); its children must not be.
+_OWN_SIGNALS = (
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 _STARTUP_NAMES = (
     "PYTHON",
     "NODE",

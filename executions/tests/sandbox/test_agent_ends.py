@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from executions.sandbox.base import End, Output, SourceFile
-from executions.tests.sandbox.conftest import Runner, spec
+from executions.sandbox.plain import PlainBackend
+from executions.tests.sandbox.conftest import PRESTARTS, Runner, spec
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 124, 125, 126, 127, 137, 143, 255])
@@ -110,6 +112,19 @@ def test_program_has_only_the_environment_that_was_meant_for_it(
 
     expected = "['GIVEN', 'HOME', 'LANG', 'PATH', 'TMPDIR'] yes \u00e9\n"
     assert case.stdout.head.decode() == expected
+
+
+def test_program_gets_signals_that_its_surroundings_ignore() -> None:
+    source = "import signal; print(signal.getsignal(signal.SIGQUIT).name)"
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    backend = PlainBackend(PRESTARTS)
+    try:
+        for prestart in (None, "python"):
+            case = Runner(backend).case(source, prestart=prestart)
+            assert case.stdout.head == b"SIG_DFL\n"
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+        backend.close()
 
 
 def test_program_starts_with_default_signals_in_its_own_session(
