@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import signal
 import sys
 import time
 import traceback
@@ -33,6 +34,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
     options = parser.parse_args()
+    # Either ends what was started, also where a shell has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     first = secrets.randbelow(2**31) if options.seed is None else options.seed
     results = [
         run_one(row, first + n)
