@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testing.deployment import Deployment
+from testing.deployment import Deployment, manage
 from testing.forkservers import forkserver_states
-from testing.servers import REPOSITORY, Command, accepts, free_port, wait_until
+from testing.servers import Command, accepts, free_port, wait_until
 
 SETTINGS = {"LOG_LEVEL": "WARNING"}
 
@@ -62,8 +60,8 @@ def embedded() -> Iterator[Form]:
         "SANDBOX_STATE_DIR": str(folder / "sandbox"),
         "PYTHONUNBUFFERED": "1",
     }
-    _manage(env, "migrate", "--verbosity", "0")
-    key = _manage(env, "create_api_key", "bench", "--create-user", "--quiet").split()
+    manage(env, "migrate", "--verbosity", "0")
+    key = manage(env, "create_api_key", "bench", "--create-user", "--quiet").split()
     server = Command(
         folder,
         "serve",
@@ -89,18 +87,6 @@ FORMS: Mapping[str, Callable[[], AbstractContextManager[Form]]] = {
     "deployed": deployed,
     "embedded": embedded,
 }
-
-
-def _manage(env: Mapping[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, **env},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return done.stdout
 
 
 def _forkservers(state_dir: Path) -> list[int]:

@@ -100,6 +100,19 @@ def _decode(raw: bytes) -> Any:
         return None
 
 
+def manage(env: Mapping[str, str], *arguments: str) -> str:
+    """Run a management command with these settings; return what it printed."""
+    done = subprocess.run(  # noqa: S603 - commands of our own
+        [sys.executable, "manage.py", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **env},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
+
+
 class Deployment:
     """PostgreSQL, Redis, one web server, and as many workers as are asked for."""
 
@@ -174,15 +187,7 @@ class Deployment:
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it printed."""
-        done = subprocess.run(  # noqa: S603 - commands of our own
-            [sys.executable, "manage.py", *arguments],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.env},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
+        return manage(self.env, *arguments)
 
     def __enter__(self) -> Self:
         try:

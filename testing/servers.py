@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -228,18 +228,9 @@ class Postgres(Server):
         )  # fmt: skip
 
     def is_ready(self) -> bool:
-        return accepts(self.port) and b"ready to accept" in self.log_path.read_bytes()
-
-    def wait_ready(self) -> None:
         probe = [str(self.programs() / "pg_isready"), "-q", "-h", "127.0.0.1",
                  "-p", str(self.port)]  # fmt: skip
-
-        def answers() -> bool:
-            if not self.is_running:
-                raise ServerFailed(f"postgres ended at its start:\n{self.log_tail()}")
-            return subprocess.run(probe, check=False).returncode == 0  # noqa: S603
-
-        wait_until(answers, "postgres ready")
+        return subprocess.run(probe, check=False).returncode == 0  # noqa: S603
 
 
 class Redis(Server):
@@ -297,12 +288,3 @@ class Command(Server):
 
     def is_ready(self) -> bool:
         return self._ready(self)
-
-
-@contextlib.contextmanager
-def all_stopped(servers: list[Server]) -> Iterator[None]:
-    """Stop every server in reverse order on the way out, whatever happened."""
-    with contextlib.ExitStack() as stack:
-        for server in servers:
-            stack.push(server.__exit__)
-        yield
