@@ -9,5 +9,5 @@ from executions import bells, worker
 
 @shared_task(name=bells.WORK, acks_late=True, ignore_result=True)
 def work() -> None:
-    """Run the next due execution, and go on while others are due."""
-    worker.current().work()
+    """Run the next due execution, and go on while others are due or bells ring."""
+    worker.current().attend()

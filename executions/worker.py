@@ -1,8 +1,8 @@
 """One worker process: its runs, and the thread that keeps their leases.
 
-Celery's threads call `work` when a bell rings. Beside them one thread, the keeper, says
-that programs are running, renews leases, adopts runs that nobody owns any more, and
-hands everything over when the process has to stop.
+Celery's threads call `attend` when a bell rings. Beside them one thread, the keeper,
+says that programs are running, renews leases, adopts runs that nobody owns any more,
+and hands everything over when the process has to stop.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ logger = logging.getLogger(__name__)
 MARK_AFTER_S = 0.05
 """Programs that end sooner are never marked as running: it would be one write more."""
 TICK_S = 0.1
+STAY_S = 5.0
+"""How long a thread that has nothing to do any more stays for the next bell."""
+HEAR_S = 0.5
+"""How long it listens before it looks whether the worker is to stop."""
 SILENCE_S = 10.0
 """How long a sandbox that is past its deadline has to report a kill."""
 
 
 class Worker:
-    """One per process; `start` it before `work` is called."""
+    """One per process; `start` it before `attend` is called."""
 
     def __init__(
         self, backend: Backend, news_channel: Channel, *, name: str = ""
@@ -60,8 +64,28 @@ class Worker:
 
     # Claims.
 
+    def attend(self) -> None:
+        """Work, and again at each bell that this thread hears; what bells call.
+
+        Returns when none was heard for a while. Celery reads no message while all its
+        threads are here, so a busy worker's bells wait for the next thread that asks.
+        """
+        self.work()
+        while self._hears_bell():
+            self.work()
+
+    def _hears_bell(self) -> bool:
+        deadline = time.monotonic() + STAY_S
+        try:
+            while time.monotonic() < deadline and not self.is_stopping.is_set():
+                if bells.hear(HEAR_S):
+                    return True
+        except bells.BrokerAway as error:
+            logger.debug("the broker is away: %s", error)
+        return False
+
     def work(self) -> None:
-        """Claim and run until nothing is due; what bells call."""
+        """Claim and run until nothing is due."""
         has_more = True
         while has_more and not self.is_stopping.is_set():
             lease = leases.new(self.name)

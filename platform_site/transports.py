@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from queue import Empty
+from queue import Empty, Queue
 from typing import Any
 
 import kombu.transport
@@ -120,6 +120,40 @@ class _Stirred:
 
 
 stirred = _Stirred()
+
+
+class _InMemory:
+    """The queue of bells in memory, past Celery: see executions.bells.hear."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listening = 0
+
+    @property
+    def _queue(self) -> Any:
+        return memory.Channel.queues.setdefault(QUEUE, Queue())
+
+    def put(self, message: Any) -> None:
+        self._queue.put(message)
+        with self._lock:
+            is_heard = self._listening > 0
+        if not is_heard:
+            stirred.stir()
+
+    def take(self, timeout_s: float) -> bool:
+        with self._lock:
+            self._listening += 1
+        try:
+            self._queue.get(timeout=timeout_s)
+        except Empty:
+            return False
+        finally:
+            with self._lock:
+                self._listening -= 1
+        return True
+
+
+in_memory = _InMemory()
 
 
 class MemoryChannel(memory.Channel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,3 +124,30 @@ def test_a_broker_that_comes_back_is_used_again(tmp_path: Path) -> None:
         time.sleep(bells.PAUSE_S + 0.1)
         assert bells.ring()
         assert bells.unheard() == 1
+
+
+def test_a_thread_hears_a_bell_at_once(db: None) -> None:
+    heard_after: list[float] = []
+
+    def listen() -> None:
+        if bells.hear(10):
+            heard_after.append(time.monotonic())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    time.sleep(0.2)
+    began = time.monotonic()
+    bells.ring()
+    listener.join(10)
+    assert heard_after and heard_after[0] - began < 1
+    assert bells.unheard() == 0
+
+
+def test_bells_that_rang_before_are_heard_one_by_one(db: None) -> None:
+    bells.ring(2)
+    assert [bells.hear(0.1) for _ in range(3)] == [True, True, False]
+
+
+def test_no_bell_is_heard_from_a_broker_that_is_away(elsewhere: None) -> None:
+    with pytest.raises(bells.BrokerAway):
+        bells.hear(0.1)

@@ -68,6 +68,8 @@ def test_cancel_between_claim_and_start_starts_nothing(
     claimed = Execution.objects.claim_next(mine, SCOPE)
     assert claimed is not None
     services.cancel(execution)
+    # The notice may come a moment after the program was started.
+    sandbox.script(HOLD)
     worker.run(claimed, mine)
     assert reload(execution).status == Status.CANCELLED
     assert not sandbox.runs or sandbox.run(claimed.key).is_cancelled

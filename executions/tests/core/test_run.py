@@ -7,7 +7,7 @@ from typing import Any, Self
 import pytest
 
 from accounts.models import User
-from executions import services
+from executions import bells, services
 from executions.channel import Channel, Control
 from executions.models import Execution, Status
 from executions.sandbox.base import (
@@ -227,3 +227,20 @@ def test_run_goes_on_when_its_input_is_not_read(
     run.finish(finished(stdout=b"all the same"))
     thread.join(10)
     assert bytes(reload(execution).stdout) == b"all the same"
+
+
+def test_a_thread_that_is_done_stays_for_the_next_bell(
+    worker: Worker, sandbox: FakeSandbox, submit: Submit
+) -> None:
+    sandbox.script(finished())
+    first = submit()
+    while bells.hear(0.1):
+        pass  # what brings a thread is off the queue by then
+    thread = beside(worker.attend)
+    eventually(lambda: reload(first).is_final)
+    second = submit()  # rings
+    eventually(lambda: reload(second).is_final)
+    assert bells.unheard() == 0
+    worker.stop()
+    thread.join(10)
+    assert not thread.is_alive()
