@@ -8,16 +8,15 @@ message; what it hands out is the path of a jail's own socket, where the agent l
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import errno
 import fcntl
 import gc
-import hashlib
 import json
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -46,6 +45,8 @@ _LOOK_AROUND_S: Final = 60.0
 
 def server_name(config: Config) -> str:
     """Return a name that changes with the configuration and with this code."""
+    import hashlib  # noqa: PLC0415 - for workers: each jail would carry it
+
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
@@ -401,8 +402,9 @@ def _open_folder(path: Path) -> int:
 
 def cgroup_name(state: Path, server: str) -> str:
     """Name a server's cgroup so that a later one can tell whose it was."""
-    owner = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:8]
-    return f"{cgroups.PREFIX}{owner}.{server}"
+    # Each jail carries what is imported here, and a better hash brings a library.
+    owner = binascii.crc32(str(state.resolve()).encode())
+    return f"{cgroups.PREFIX}{owner:08x}.{server}"
 
 
 def clear_dead_servers(state: Path) -> None:
@@ -417,7 +419,10 @@ def clear_dead_servers(state: Path) -> None:
             pass  # it is alive
         else:
             clear_left_overs(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (folder / LOG_NAME).unlink(missing_ok=True)
+                (folder / LOCK_NAME).unlink()
+                folder.rmdir()
         finally:
             os.close(handle)
 

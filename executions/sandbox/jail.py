@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import resource
-import shutil
 import signal
 import socket
 import stat
@@ -249,7 +248,7 @@ def _copy_public(source: Path, target: Path) -> None:
         for entry in sorted(source.iterdir()):
             _copy_public(entry, target / entry.name)
     elif stat.S_ISREG(mode) and mode & stat.S_IROTH and _is_small(source):
-        shutil.copyfile(source, target)
+        target.write_bytes(source.read_bytes())
 
 
 def _is_small(path: Path) -> bool:
@@ -433,9 +432,9 @@ class Plan(NamedTuple):
     """All that a jail's first process is made from."""
 
     identity: Identity
-    listener: socket.socket
-    control: socket.socket
-    scratch: Scratch
+    listener_fd: int
+    control_fd: int
+    mount_fd: int
     cgroup_version: int
     stage: cgroups.StageFiles | None
     home: Sequence[int]
@@ -443,13 +442,16 @@ class Plan(NamedTuple):
     bounds: agent.Bounds
 
 
-def start(plan: Plan) -> tuple[int, int]:
-    """Start a jail with its agent; return the pid and a pidfd of its first process."""
+def start(plan: Plan) -> int:
+    """Start a jail with its agent; return the pid of its first process.
+
+    It is a child of the caller's parent, as the caller is a zygote.
+    """
     flags = _NAMESPACES | (linux.CLONE_NEWUSER if plan.identity.rootless else 0)
     outer = os.geteuid(), os.getegid()
-    pid, pidfd = linux.clone(flags)
+    pid = linux.clone(flags | linux.CLONE_PARENT)
     if pid:
-        return pid, pidfd
+        return pid
     try:
         _be_jail(plan, outer)
     except OSError as error:
@@ -462,11 +464,15 @@ def start(plan: Plan) -> tuple[int, int]:
 
 def _report(plan: Plan, problem: str) -> None:
     with contextlib.suppress(OSError):
-        plan.control.send(FAILED + problem.encode()[:900])
+        os.write(plan.control_fd, FAILED + problem.encode()[:900])
 
 
 def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:
-    confinement = _enter(plan, outer)
+    _enter(plan, outer)
+    # Their kinds are known, which spares asking for them.
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, plan.control_fd)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, plan.listener_fd)
+    confinement = JailConfinement(control, plan.cgroup_version, plan.stage, plan.home)
     place = agent.Place(
         scratch=SCRATCH,
         env=ENVIRONMENT,
@@ -475,28 +481,27 @@ def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:
     )
     os.chdir(SCRATCH)
     # Fails when the server died before it could take the jail along.
-    plan.control.send(READY)
-    agent.serve(plan.listener, confinement, place, warm=plan.warm, bounds=plan.bounds)
+    control.send(READY)
+    agent.serve(listener, confinement, place, warm=plan.warm, bounds=plan.bounds)
 
 
-def _enter(plan: Plan, outer: tuple[int, int]) -> JailConfinement:
+def _enter(plan: Plan, outer: tuple[int, int]) -> None:
     """Turn this fresh clone into the inside of the jail."""
-    fds = [0, 1, 2, plan.listener.fileno(), plan.control.fileno()]
+    fds = [0, 1, 2, plan.listener_fd, plan.control_fd, plan.mount_fd]
     if plan.stage is not None:
         fds += [*plan.stage.enter, *plan.stage.usage, *plan.home]
-    linux.close_all_but([*fds, plan.scratch.mount_fd])
+    linux.close_all_but(fds)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         linux.default_signal(number)
     signal.set_wakeup_fd(-1)
     os.setsid()
     if plan.identity.rootless:
         _map_user(plan.identity.uid, *outer)
-    _mount_all(plan.scratch.mount_fd)
+    _mount_all(plan.mount_fd)
     linux.set_hostname(HOSTNAME)
     linux.loopback_up()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
-    return JailConfinement(plan.control, plan.cgroup_version, plan.stage, plan.home)
 
 
 def _mount_all(scratch_fd: int) -> None:

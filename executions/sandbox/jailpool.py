@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from executions.sandbox import agent, cgroups, jail
 from executions.sandbox.locks import UIDS_OF_A_BLOCK
+from executions.sandbox.zygote import Cast, Mould, Zygote
 
 if TYPE_CHECKING:
     from executions.sandbox.forkserver import Folder
@@ -120,7 +121,23 @@ class JailPool:
         # No other server's jail has such a name: a path outlives its server in vain.
         self._names = os.urandom(3).hex()
         self._made = 0
+        self._zygote = Zygote(self._mould())
         self._no_refill_before = 0.0
+
+    def _mould(self) -> Mould:
+        config, groups = self._config, self._groups
+        return Mould(
+            rootless=self._uid_base is None,
+            cgroup_version=groups.version if groups else 0,
+            home=groups.home if groups else (),
+            warm={
+                key: agent.Warm(**fields) for key, fields in config.prestarts.items()
+            },
+            bounds=agent.Bounds(
+                output_total_bytes=config.output_total_bytes,
+                linger_s=config.outcome_linger_s,
+            ),
+        )
 
     def __len__(self) -> int:
         return len(self._jails)
@@ -248,23 +265,17 @@ class JailPool:
         made.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         made.control.setblocking(False)
         listener = self._folder.listen(made.name)
-        warm = self._config.prestarts.get(made.prestart)
-        plan = jail.Plan(
-            identity=identity,
+        cast = Cast(
+            uid=uid,
+            prestart=made.prestart,
             listener=listener,
             control=theirs,
-            scratch=made.scratch,
-            cgroup_version=self._groups.version if self._groups else 0,
+            mount_fd=made.scratch.mount_fd,
             stage=files,
-            home=self._groups.home if self._groups else (),
-            warm=agent.Warm(**warm) if warm else None,
-            bounds=agent.Bounds(
-                output_total_bytes=self._config.output_total_bytes,
-                linger_s=self._config.outcome_linger_s,
-            ),
         )
         try:
-            made.pid, made.pidfd = jail.start(plan)
+            made.pid = self._zygote.start(cast)
+            made.pidfd = os.pidfd_open(made.pid)
         finally:
             theirs.close()
             listener.close()
@@ -400,6 +411,7 @@ class JailPool:
 
     def end(self) -> None:
         """Kill every jail and leave nothing of them."""
+        self._zygote.end()
         for made in list(self._jails.values()):
             self.kill(made)
         for made in list(self._jails.values()):

@@ -43,7 +43,7 @@ _FSCONFIG: Final = 431
 _FSMOUNT: Final = 432
 _CLOSE_RANGE: Final = 436
 
-CLONE_PIDFD: Final = 0x1000
+CLONE_PARENT: Final = 0x8000
 CLONE_NEWNS: Final = 0x20000
 CLONE_NEWCGROUP: Final = 0x2000000
 CLONE_NEWUTS: Final = 0x4000000
@@ -114,30 +114,29 @@ def _number(name: str) -> int:
     return _NUMBER[name]
 
 
-def clone(flags: int) -> tuple[int, int]:
-    """Fork with new namespaces; return (pid, pidfd), or (0, -1) in the child.
+def clone(flags: int) -> int:
+    """Fork with new namespaces; return the pid, or 0 in the child.
 
-    The child may use Python like after os.fork().
+    The child may use Python like after os.fork(). With CLONE_PARENT it is a sibling.
     """
-    pidfd = ctypes.c_int(-1)
     number = _number("clone")
     _before_fork()
     pid = _syscall(
         ctypes.c_long(number),
-        ctypes.c_ulong(flags | CLONE_PIDFD | _SIGCHLD),
+        ctypes.c_ulong(flags | _SIGCHLD),
         None,
-        ctypes.byref(pidfd),
+        None,
         None,
         None,
     )
     if pid == 0:
         _after_fork_in_child()
-        return 0, -1
+        return 0
     error = _fail("clone") if pid < 0 else None
     _after_fork_in_parent()
     if error is not None:
         raise error
-    return int(pid), pidfd.value
+    return int(pid)
 
 
 def unshare(flags: int) -> None:

@@ -65,6 +65,19 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def zygotes(server: int) -> set[int]:
+    """Its children that are no jails: they live in its own pid namespace."""
+
+    def namespace(pid: int) -> str:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+
+    return {pid for pid in children(server) if namespace(pid) == namespace(server)}
+
+
+def jails(server: int) -> set[int]:
+    return children(server) - zygotes(server)
+
+
 def cgroups_of(state: Path) -> list[Path]:
     notes = state.glob(f"*/{forkserver.CGROUPS_NAME}")
     return [Path(path) for note in notes for path in note.read_text().splitlines()]
@@ -186,7 +199,7 @@ def test_jails_die_with_a_killed_server_and_the_next_clears_up(
     session = backend.start(spec("import time; time.sleep(60)", key="doomed"))
     pid = backend.status()["pid"]
     wait_until(lambda: backend.status()["warm"][""] == 1, "a warm jail")
-    inside = children(pid)
+    inside = jails(pid)
     old = [
         folder
         for path in cgroups_of(tmp_path / "state")
@@ -317,10 +330,23 @@ def test_processes_are_limited_without_cgroups(make: Make) -> None:
 def test_jail_that_is_killed_makes_its_run_gone(make: Make) -> None:
     backend = make(warm={})
     session = backend.start(spec("import time; time.sleep(60)"))
-    (agent,) = children(backend.status()["pid"])
+    (agent,) = jails(backend.status()["pid"])
     os.kill(agent, signal.SIGKILL)
     with pytest.raises(SandboxGone):
         list(session.events())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_zygote_is_replaced(make: Make, number: signal.Signals) -> None:
+    backend = make(warm={})
+    session = backend.start(spec("input(); print(1)", key="earlier", interactive=True))
+    (zygote,) = zygotes(backend.status()["pid"])
+    os.kill(zygote, number)
+    assert outcome_of(backend, "print(2)") == b"2\n"
+    assert zygotes(backend.status()["pid"]).isdisjoint({zygote})
+    session.send_stdin(b"\n")
+    outcome, _ = finish(session)
+    assert outcome.cases[0].stdout.head == b"1\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""The process that jails are forked from, apart from the server that keeps them.
+
+A fork write-protects every page of the process that forks, which then pays for each one
+that it touches again: 300 page faults a jail in the server, and whatever the server has
+to do meanwhile. This one does nothing but fork. Its jails are still the server's own
+children (CLONE_PARENT): the server reaps them, and they die with it.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
+
+from executions.sandbox import agent, cgroups, jail, linux
+
+_MESSAGE_BYTES: Final = 1024
+_INT_BYTES: Final = array.array("i").itemsize
+_ANSWER_TIMEOUT_S: Final = 5.0
+_MOST_DESCRIPTORS: Final = 32
+
+
+class Mould(NamedTuple):
+    """What all jails of one server have in common."""
+
+    rootless: bool
+    cgroup_version: int
+    home: Sequence[int]
+    warm: Mapping[str, agent.Warm]
+    bounds: agent.Bounds
+
+
+class Cast(NamedTuple):
+    """What one jail has for itself; `prestart` names one of the mould's, or none."""
+
+    uid: int
+    prestart: str
+    listener: socket.socket
+    control: socket.socket
+    mount_fd: int
+    stage: cgroups.StageFiles | None
+
+
+class Zygote:
+    """The server's end of it; the process is started when a jail is first asked for."""
+
+    def __init__(self, mould: Mould) -> None:
+        self._mould = mould
+        self._socket: socket.socket | None = None
+        self._pid = 0
+
+    def start(self, cast: Cast) -> int:
+        """Start a jail; return the pid of its first process, a child of the caller.
+
+        The caller's descriptors stay its own to close. Raises OSError.
+        """
+        if self._socket is None:
+            self._fork()
+        try:
+            return self._ask(cast)
+        except (ConnectionError, TimeoutError):
+            # It was killed, or stopped: the jails that there are do not need it.
+            self.end()
+            self._fork()
+            return self._ask(cast)
+
+    def end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+    def _ask(self, cast: Cast) -> int:
+        if self._socket is None:
+            raise ConnectionError("there is no zygote")
+        enter, usage = cast.stage or ((), ())
+        descriptors = [
+            cast.listener.fileno(),
+            cast.control.fileno(),
+            cast.mount_fd,
+            *enter,
+            *usage,
+        ]
+        words = f"{cast.uid} {len(enter)} {cast.prestart}"
+        socket.send_fds(self._socket, [words.encode()], descriptors)
+        number, _, problem = self._socket.recv(_MESSAGE_BYTES).decode().partition(" ")
+        if not number:
+            raise ConnectionError("the zygote has ended")
+        if problem:
+            code, _, what = problem.partition(" ")
+            raise OSError(int(code), os.strerror(int(code)), what)
+        return int(number)
+
+    def _fork(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _serve(theirs, self._mould)
+            finally:
+                os._exit(70)
+        theirs.close()
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+        self._socket, self._pid = ours, pid
+
+
+def _serve(server: socket.socket, mould: Mould) -> NoReturn:
+    linux.die_with_parent(signal.SIGKILL)
+    linux.set_command_line("sandbox zygote")
+    # Nothing of the server's: whoever waits for one of its ends would wait for us too.
+    linux.close_all_but([0, 1, 2, server.fileno(), *mould.home])
+    signal.set_wakeup_fd(-1)
+    while True:
+        words, descriptors = _receive(server)
+        if not words:
+            os._exit(0)
+        try:
+            answer = str(_start(words, descriptors, mould))
+        except OSError as error:
+            answer = f"0 {error.errno} {error.filename or ''}"
+        for descriptor in descriptors:
+            os.close(descriptor)
+        server.send(answer.encode())
+
+
+def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive what no program may inherit: socket.recv_fds() drops that flag."""
+    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT_BYTES)
+    words, ancillary, _, _ = server.recvmsg(
+        _MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = array.array("i")
+    for _, _, data in ancillary:
+        descriptors.frombytes(data)
+    return words, list(descriptors)
+
+
+def _start(words: bytes, descriptors: Sequence[int], mould: Mould) -> int:
+    uid, count, prestart = words.decode().split(" ")
+    listener, control, mount_fd, *files = descriptors
+    stage = cgroups.StageFiles(files[: int(count)], files[int(count) :])
+    return jail.start(
+        jail.Plan(
+            identity=jail.Identity(int(uid), mould.rootless),
+            listener_fd=listener,
+            control_fd=control,
+            mount_fd=mount_fd,
+            cgroup_version=mould.cgroup_version,
+            stage=stage if files else None,
+            home=mould.home,
+            warm=mould.warm.get(prestart),
+            bounds=mould.bounds,
+        )
+    )
