@@ -43,6 +43,31 @@ PYTHON = {
     "exit_code": "import sys; sys.exit(3)",
     "exit_text": "import sys; sys.exit('sorry')",
     "atexit": "import atexit; atexit.register(print, 'bye'); print('hi'); exit(2)",
+    "finalizers": (
+        "import atexit, os, weakref\n"
+        "class Named:\n"
+        "    def __init__(self, name): self.name = name\n"
+        "    def __del__(self, write=os.write): write(1, self.name)\n"
+        "def endless():\n"
+        "    try: yield\n"
+        "    finally: write(1, b'generator ')\n"
+        "write = os.write\n"
+        "kept, cyclic, lively = Named(b'kept '), Named(b'cyclic '), endless()\n"
+        "cyclic.itself = cyclic\n"
+        "next(lively)\n"
+        "os.path.theirs = Named(b'module ')\n"
+        "os._Environ.theirs = Named(b'class ')\n"
+        "weakref.finalize(kept, write, 1, b'finalize ')\n"
+        "atexit.register(write, 1, b'atexit ')"
+    ),
+    "unflushed_file": (
+        "file = open(1, 'w', closefd=False); file.write('unflushed')\ndef f(): pass"
+    ),
+    "unflushed_file_beside_a_patched_module": (
+        "import os\n"
+        "os.path.exists = lambda path: True\n"
+        "file = open(1, 'w', closefd=False); file.write('unflushed')"
+    ),
     "threads": (
         "import threading, time\n"
         "threading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()\n"
