@@ -27,7 +27,9 @@ __all__ = [
 
 # Modules of this package that are about runtimes, not languages. Those called
 # prestart_… are programs for an interpreter and must not be imported at all.
-NOT_LANGUAGES = frozenset({"base", "build", "packages", "prepare", "probe", "selftest"})
+NOT_LANGUAGES = frozenset(
+    {"base", "build", "bytecode", "packages", "prepare", "probe", "selftest"}
+)
 
 
 class UnknownRuntime(LookupError):

@@ -25,7 +25,9 @@ class Prestart:
     "env": {...}}`, argv[0] being the program's own file), closes the descriptor, and
     from there on is what `command` with these arguments would be. Only runs whose
     argument list begins with `command` are given to it; all others start afresh.
-    `{memory_mib}` in both is filled in by build.prestarts.
+    `{memory_mib}` in both is filled in by build.prestarts. `bytecode`, filled in by
+    bytecode.added_to, goes into the folder's __pycache__: name to content, as
+    hexadecimal digits because it passes through JSON.
     """
 
     key: str
@@ -33,6 +35,7 @@ class Prestart:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

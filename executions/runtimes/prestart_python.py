@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415, PTH106, PTH108, PTH120, SIM105
+# ruff: noqa: PLC0415, PTH106, PTH108, PTH120, PTH208
 # Runs as `sitecustomize` of an interpreter that was started ahead with `main.py` as its
 # program (see Prestart in base.py). Everything that a start costs has happened by now;
 # opening and running main.py is left to the interpreter itself, so that tracebacks,
@@ -10,13 +10,15 @@ def _wait() -> None:
     import sys
 
     folder = os.path.dirname(__file__)
-    for path in (__file__, __cached__):
-        try:
-            os.unlink(path)
-            os.rmdir(os.path.dirname(path))
-        except OSError:
-            pass  # the byte code first, its folder with it, then the rest
+    bytecode = os.path.dirname(__cached__)
     try:
+        for name in os.listdir(bytecode):  # that of another version may be there too
+            os.unlink(f"{bytecode}/{name}")
+        os.rmdir(bytecode)
+    except OSError:
+        pass  # it could not be written
+    try:
+        os.unlink(__file__)
         os.rmdir(folder)
     except OSError:
         pass
@@ -55,3 +57,5 @@ def _give_way() -> None:
 
 _wait()
 _give_way()
+# No gc.freeze() here, which would save a millisecond at exit: what __main__ and patched
+# modules hold would then never be finalized, and files left open lose their last lines.

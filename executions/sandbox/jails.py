@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from executions import runtimes
-from executions.runtimes import build
+from executions.runtimes import build, bytecode
 from executions.runtimes.base import PREPARED, Prestart
 from executions.sandbox import forkserver
 from executions.sandbox.base import (
@@ -57,7 +57,7 @@ def from_settings(settings: Any) -> JailBackend:
     # Made now: what is prepared in it later appears in the jails of this very server.
     Path(settings.SANDBOX_PREPARED_DIR).mkdir(parents=True, exist_ok=True)
     read_only.append(f"{settings.SANDBOX_PREPARED_DIR}:{PREPARED}")
-    prestarts = build.prestarts(settings.RUN_DEFAULT)
+    prestarts = bytecode.added_to(build.prestarts(settings.RUN_DEFAULT))
     config = Config(
         max_jails=settings.SANDBOX_MAX_JAILS,
         warm=settings.SANDBOX_WARM,

@@ -75,8 +75,9 @@ class Warm:
     """An interpreter to start ahead of the run (see runtimes.base.Prestart).
 
     `files` are written into a folder of their own, for which `{folder}` stands in
-    `argv` and in the values of `env`. The interpreter takes over a run whose argument
-    list starts with `command`.
+    `argv` and in the values of `env`, and `bytecode`, in hexadecimal digits, into its
+    __pycache__. The interpreter takes over a run whose argument list starts with
+    `command`.
     """
 
     key: str
@@ -84,6 +85,7 @@ class Warm:
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    bytecode: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -288,16 +290,32 @@ def _start_warm(
 def _prepare(warm: Warm, place: Place) -> str:
     parent = place.env.get("TMPDIR", place.scratch)
     folder = f"{parent}/.start-{warm.key}"
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    for name, text in warm.files.items():
-        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
-            file.write(text)
+    _write(folder, {name: text.encode() for name, text in warm.files.items()})
+    if warm.bytecode:
+        content = {name: bytes.fromhex(text) for name, text in warm.bytecode.items()}
+        _write(f"{folder}/__pycache__", content)
     return folder
+
+
+def _write(folder: str, files: Mapping[str, bytes]) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, mode=0o700)
+    for name, content in files.items():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(f"{folder}/{name}", flags, 0o600)
+        try:
+            os.write(descriptor, content)  # a regular file takes all of it
+        finally:
+            os.close(descriptor)
 
 
 def _clear(warm: Warm, folder: str) -> None:
     for name in warm.files:
         os.unlink(f"{folder}/{name}")
+    for name in warm.bytecode:
+        os.unlink(f"{folder}/__pycache__/{name}")
+    if warm.bytecode:
+        os.rmdir(f"{folder}/__pycache__")
     os.rmdir(folder)
 
 

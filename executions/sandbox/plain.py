@@ -236,6 +236,7 @@ def _warm_config(warm: Prestart) -> dict[str, object]:
         "command": list(warm.command),
         "env": dict(warm.env),
         "files": dict(warm.files),
+        "bytecode": dict(warm.bytecode),
     }
 
 

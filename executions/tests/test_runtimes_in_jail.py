@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from executions import runtimes
-from executions.runtimes import build, prepare, probe, selftest
+from executions.runtimes import build, bytecode, prepare, probe, selftest
 from executions.runtimes.base import Runtime
 from executions.runtimes.selftest import Allowed
 from executions.sandbox.base import (
@@ -50,7 +50,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     for runtime in prepare.needed(base):
         prepare.prepare(runtime, base)
     config = Config(read_only=(*runtimes.paths(), f"{base}:{runtimes.PREPARED}"))
-    prestarts = build.prestarts(settings.RUN_DEFAULT)
+    prestarts = bytecode.added_to(build.prestarts(settings.RUN_DEFAULT))
     made = JailBackend(tmp_path_factory.mktemp("state"), config, prestarts)
     yield made
     made.close()

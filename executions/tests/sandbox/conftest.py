@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from executions.limits import Limits
-from executions.runtimes import build
+from executions.runtimes import build, bytecode
 from executions.sandbox.base import (
     Backend,
     Case,
@@ -26,7 +26,7 @@ from executions.sandbox.base import (
 from executions.sandbox.jails import Config, JailBackend
 from executions.sandbox.plain import PlainBackend
 
-PRESTARTS = build.prestarts(Limits())
+PRESTARTS = bytecode.added_to(build.prestarts(Limits()))
 # A busy machine is no program's fault: a test sets the limits that it is about.
 AMPLE = Limits(cpu_time_ms=30_000, wall_time_ms=60_000)
 _numbers = itertools.count()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,9 @@ JAVASCRIPT = {
     "strict": "console.log((function () { return this === undefined })())",
 }
 
+PYTHON_PRESTART = next(one for one in PRESTARTS if one.key == "python")
+UNSEEN = b"['main.py'] [] True\n"
+
 CASES = [("python", name) for name in PYTHON] + [("javascript", n) for n in JAVASCRIPT]
 
 
@@ -253,6 +257,39 @@ def test_interpreter_that_died_waiting_is_replaced(
     assert case.stdout.head == b"1\n"
 
 
+@pytest.mark.parametrize("start", ["", "wrong magic number", "cut off", "other name"])
+def test_bytecode_of_another_version_is_compiled_anew(start: str) -> None:
+    ((name, content),) = PYTHON_PRESTART.bytecode.items()
+    bytecode = {
+        "": {},
+        "wrong magic number": {name: "00" + content[2:]},
+        "cut off": {name: content[:10]},
+        "other name": {"sitecustomize.other-1.pyc": content},
+    }[start]
+
+    assert _seen_with(replace(PYTHON_PRESTART, bytecode=bytecode)) == UNSEEN
+
+
+def test_bytecode_is_used_without_a_look_at_the_source() -> None:
+    altered = {"sitecustomize.py": "import os; os._exit(1)"}
+
+    assert _seen_with(replace(PYTHON_PRESTART, files=altered)) == UNSEEN
+
+
+def _seen_with(prestart: Prestart) -> bytes:
+    """Return what a program sees of the start, and whether it was started ahead."""
+    source = (
+        "import os\n"
+        "print(os.listdir('.'), os.listdir(os.environ['TMPDIR']),"
+        " b'PYTHONPATH' in open('/proc/self/environ', 'rb').read())"
+    )
+    backend = PlainBackend([prestart])
+    try:
+        return Runner(backend).case(source, prestart=prestart.key).stdout.head
+    finally:
+        backend.close()
+
+
 def test_unknown_prestart_is_an_ordinary_start(runner: Runner) -> None:
     case = runner.case("print(1)", prestart="no-such")
 
@@ -283,7 +320,13 @@ def children_of(parent: int) -> list[int]:
 
 
 def test_prestart_that_is_not_installed_stands_in_nobodys_way() -> None:
-    absent = Prestart("absent", ("absent", "x"), ("absent", "x"), files={"a": "b"})
+    absent = Prestart(
+        "absent",
+        ("absent", "x"),
+        ("absent", "x"),
+        files={"a": "b"},
+        bytecode={"a.pyc": "0d0a"},
+    )
     backend = PlainBackend([absent])
     try:
         backend.prepare("absent")
