@@ -35,8 +35,8 @@ test-guest: .venv/installed-dev ## Jails on another kernel: cgroup v2, no root
 test-page: .venv/installed-dev ## The pages in a headless Chromium
 	@$(TEST) page
 
-test-faults: .venv/installed-dev ## Processes killed and stopped under load (ROUNDS=20: more rounds)
-	@$(if $(ROUNDS),$(VENV) -m executions.tests.faults --rounds $(ROUNDS),$(TEST) fault)
+test-faults: .venv/installed-dev ## Processes killed and stopped under load (ROUNDS=20 JOBS=3: more)
+	@$(if $(ROUNDS),$(VENV) -m executions.tests.faults --rounds $(ROUNDS) --jobs $(or $(JOBS),1),$(TEST) fault)
 
 test-load: .venv/installed-dev ## Many clients at once
 	@$(TEST) load

@@ -6,9 +6,11 @@ import argparse
 import random
 import secrets
 import signal
+import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 from executions.tests.faults.scenarios import SCENARIOS
 
@@ -28,21 +30,42 @@ def run_one(row: str, seed: int) -> bool:
     return True
 
 
+def run_apart(row: str, seed: int) -> bool:
+    """Run one scenario in a process of its own, so that several go at once."""
+    words = (row, "--rounds", "1", "--seed", str(seed))
+    done = subprocess.run(
+        [sys.executable, "-m", __package__, *words],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    # All but its own count, in one piece.
+    print("\n".join(done.stdout.splitlines()[:-1]), flush=True)
+    return done.returncode == 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*SCENARIOS, []], metavar="ROW")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
+    parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
     options = parser.parse_args()
     # Either ends what was started, also where a shell has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     first = secrets.randbelow(2**31) if options.seed is None else options.seed
-    results = [
-        run_one(row, first + n)
+    rounds = [
+        (row, first + n)
         for n in range(options.rounds)
         for row in options.rows or SCENARIOS
     ]
+    if options.jobs > 1:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            results = list(pool.map(lambda each: run_apart(*each), rounds))
+    else:
+        results = [run_one(row, seed) for row, seed in rounds]
     failed = results.count(False)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
