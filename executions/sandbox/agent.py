@@ -7,6 +7,9 @@ and small, as a fork server forks it.
 
 from __future__ import annotations
 
+# Both modules' C parts alone; see launcher.
+import _signal  # type: ignore[import-not-found] # typeshed has no stub
+import _socket
 import contextlib
 import ctypes
 import hmac
@@ -49,6 +52,16 @@ _RECEIVE_BYTES = 64 * 1024
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+# Looked up once, before any fork: in each agent it would cost 0.2 ms.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+# As plain numbers: what is an enum's passes through Python code.
+_SIGCHLD = int(signal.SIGCHLD)
+_SIGINT = int(signal.SIGINT)
+_SIGPIPE = int(signal.SIGPIPE)
+_TCP_FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))
+
+
+_READY = encode("ready", {"version": VERSION})
 
 
 class Confinement(Protocol):
@@ -137,17 +150,18 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
 
 def _harden() -> None:
     """Be out of the program's reach: it has the same uid."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
     # A change of uid has made /proc/self root's; the score is ours once more, briefly.
-    prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-    with contextlib.suppress(OSError):
+    _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    try:
         descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
         launcher.OOM_SCORE_FD[:] = [descriptor]
-    if prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) or prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+    except OSError:
+        pass
+    if _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) or _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl failed")
     # PID 1 ignores the signals that it has no handler for; Python's own are removed.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _signal.signal(_SIGINT, _signal.SIG_DFL)
+    _signal.signal(_SIGPIPE, _signal.SIG_IGN)
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:  # noqa: PLR2004
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -238,15 +252,11 @@ class Agent:
     def _wake_at(self) -> float:
         current = self._current
         stage_at = current.wake_at() if current is not None else math.inf
-        hello_at = min(
-            (
-                connection.connected_at + _HELLO_TIMEOUT_S
-                for connection in self._connections.values()
-                if not connection.is_following
-            ),
-            default=math.inf,
-        )
-        return min(stage_at, self._flush_at, self._reap_at, self._end_at, hello_at)
+        at = min(stage_at, self._flush_at, self._reap_at, self._end_at)
+        for connection in self._connections.values():
+            if not connection.is_following:
+                at = min(at, connection.connected_at + _HELLO_TIMEOUT_S)
+        return at
 
     @property
     def _current(self) -> Supervision | None:
@@ -257,7 +267,7 @@ class Agent:
     def _watch_children(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        _signal.signal(_SIGCHLD, _ignore)
 
         def ready() -> None:
             os.read(reader, 4096)
@@ -280,21 +290,22 @@ class Agent:
             if current is not None:
                 current.reaped(pid, status)
         if ended and has_more:
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_SIGCHLD,))
             self._reap_at = now + _REAP_EVERY_S
-        else:
+        elif self._reap_at != math.inf:
             self._reap_at = math.inf
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_SIGCHLD,))
 
     # --- followers -------------------------------------------------------------------
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
+        sock = _socket.socket(fileno=descriptor)
         sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
+        if sock.family in _TCP_FAMILIES:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if len(self._connections) >= _MAX_CONNECTIONS:
@@ -309,7 +320,7 @@ class Agent:
         self.watch(connection.fd, select.POLLIN, lambda: self._receive(connection))
 
     def _greet(self, connection: Connection) -> None:
-        connection.out += encode("ready", {"version": VERSION})
+        connection.out += _READY
         self.news()
 
     def _drop_silent(self, now: float) -> None:
@@ -612,6 +623,10 @@ class Agent:
         self._receive(connection)
         if connection.fd in self._connections:
             self._send(connection)
+
+
+def _ignore(*_: object) -> None:
+    """Handle a signal that is only to wake the loop."""
 
 
 def _is_alive(child: Child) -> bool:

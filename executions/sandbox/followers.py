@@ -5,7 +5,7 @@ Part of the agent: standard library only.
 
 from __future__ import annotations
 
-import socket
+import _socket
 import time
 
 from executions.sandbox.accepted import Run
@@ -25,7 +25,7 @@ _OUT_BUFFER_BYTES = 256 * 1024
 class Connection:
     """One follower: what it sent so far, what it still has to get, how far it is."""
 
-    def __init__(self, sock: socket.socket, *, is_known: bool) -> None:
+    def __init__(self, sock: _socket.socket, *, is_known: bool) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.is_known = is_known

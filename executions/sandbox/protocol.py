@@ -44,6 +44,10 @@ LIMITS = (
 )
 
 _PREFIX = struct.Struct(">II")
+# Made once, and not for each text, as by json.dumps() and json.loads().
+to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().raw_decode
+_JSON_SPACE = " \t\n\r"
 
 Header = dict[str, Any]
 Check = Callable[[Any], bool]
@@ -203,54 +207,76 @@ class Kind(NamedTuple):
     max_body_bytes: int = 0
 
 
-TO_AGENT: Mapping[str, Kind] = {
-    "hello": Kind({"token": _is_short}),
-    "run": Kind(
-        {
-            "key": _is_key,
-            "files": _list_of(_FILE, MAX_FILES),
-            "compile": _optional(_COMMAND),
-            "run": _COMMAND,
-            "cases": _list_of(_CASE, MAX_CASES),
-            "prestart": _optional(_is_short),
-            "interactive": _is_bool,
-        },
-        MAX_RUN_BODY_BYTES,
-    ),
-    "attach": Kind({"key": _is_key, "seen": _list_of(_is_seen, MAX_CASES + 1)}),
-    "stdin": Kind({}, MAX_CHUNK_BYTES),
-    "close_stdin": Kind({}),
-    "signal": Kind({"number": _is_signal}),
-    "cancel": Kind({}),
-    "ack": Kind({}),
-}
+class Kinds(dict[str, Kind]):
+    """The frames that one side may send, by their name."""
 
-FROM_AGENT: Mapping[str, Kind] = {
-    "ready": Kind({"version": is_count}),
-    "stage": Kind(
-        {
-            "n": is_count,
-            "stage": _STAGE,
-            "case": _optional(is_count),
-            "wall_time_ms": _is_positive,
-        }
-    ),
-    "output": Kind(
-        {"n": is_count, "stream": _one_of(*STREAMS), "offset": is_count},
-        MAX_CHUNK_BYTES,
-    ),
-    "stdin_taken": Kind({"total": is_count}),
-    "result": Kind({"stages": _list_of(_STAGE_RESULT, MAX_CASES + 1)}),
-    "error": Kind({"code": _is_short, "message": _is_short}),
-}
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        super().__init__(kinds)
+        self.max_body_bytes = max(kind.max_body_bytes for kind in kinds.values())
+
+
+TO_AGENT = Kinds(
+    {
+        "hello": Kind({"token": _is_short}),
+        "run": Kind(
+            {
+                "key": _is_key,
+                "files": _list_of(_FILE, MAX_FILES),
+                "compile": _optional(_COMMAND),
+                "run": _COMMAND,
+                "cases": _list_of(_CASE, MAX_CASES),
+                "prestart": _optional(_is_short),
+                "interactive": _is_bool,
+            },
+            MAX_RUN_BODY_BYTES,
+        ),
+        "attach": Kind({"key": _is_key, "seen": _list_of(_is_seen, MAX_CASES + 1)}),
+        "stdin": Kind({}, MAX_CHUNK_BYTES),
+        "close_stdin": Kind({}),
+        "signal": Kind({"number": _is_signal}),
+        "cancel": Kind({}),
+        "ack": Kind({}),
+    }
+)
+
+FROM_AGENT = Kinds(
+    {
+        "ready": Kind({"version": is_count}),
+        "stage": Kind(
+            {
+                "n": is_count,
+                "stage": _STAGE,
+                "case": _optional(is_count),
+                "wall_time_ms": _is_positive,
+            }
+        ),
+        "output": Kind(
+            {"n": is_count, "stream": _one_of(*STREAMS), "offset": is_count},
+            MAX_CHUNK_BYTES,
+        ),
+        "stdin_taken": Kind({"total": is_count}),
+        "result": Kind({"stages": _list_of(_STAGE_RESULT, MAX_CASES + 1)}),
+        "error": Kind({"code": _is_short, "message": _is_short}),
+    }
+)
 
 
 def encode(
     kind: str, header: Mapping[str, Any], body: bytes | bytearray = b""
 ) -> bytes:
     """Return one frame as bytes."""
-    text = json.dumps({"kind": kind, **header}, separators=(",", ":")).encode()
+    text = to_json({"kind": kind, **header}).encode()
     return b"".join((_PREFIX.pack(len(text), len(body)), text, body))
+
+
+def _parsed(text: bytes) -> Any:
+    """Return what a JSON text says. Raises ValueError and RecursionError."""
+    # Lone surrogates pass, as with json.loads(): the checks judge them.
+    chars = text.decode("utf-8", "surrogatepass").strip(_JSON_SPACE)
+    value, end = _from_json(chars)
+    if end != len(chars):
+        raise ValueError("more than one value")
+    return value
 
 
 class Decoder:
@@ -260,18 +286,18 @@ class Decoder:
     is too large was collected. Not usable afterwards.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], *, is_stranger: bool = False) -> None:
+    def __init__(self, kinds: Kinds, *, is_stranger: bool = False) -> None:
         self._buffer = bytearray()
         self.allow(kinds)
         if is_stranger:
             # Room for a hello and nothing else, until allow() is called.
             self._max_header, self._max_body = MAX_HELLO_BYTES, 0
 
-    def allow(self, kinds: Mapping[str, Kind]) -> None:
+    def allow(self, kinds: Kinds) -> None:
         """Accept frames of these kinds with their own bounds from now on."""
         self._kinds = kinds
         self._max_header = MAX_HEADER_BYTES
-        self._max_body = max(kind.max_body_bytes for kind in kinds.values())
+        self._max_body = kinds.max_body_bytes
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take `data` and yield the frames that it completes."""
@@ -294,7 +320,7 @@ class Decoder:
 
     def _frame(self, text: bytes, body: bytes) -> Frame:
         try:
-            header = json.loads(text)
+            header = _parsed(text)
         except (ValueError, RecursionError) as error:
             raise ProtocolError("a header is not JSON") from error
         if type(header) is not dict:
