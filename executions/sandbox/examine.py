@@ -102,7 +102,7 @@ def system_call_filter() -> Examined:
     """Install the filter that programs get, and see that it refuses something."""
     try:
         linux.no_new_privileges()
-        linux.install_filter(seccomp.FILTER)
+        linux.Filter(seccomp.FILTER).install()
     except OSError as error:
         return Examined(
             problem=f"no seccomp filter: {error.strerror}",

@@ -15,11 +15,11 @@ import resource
 import signal
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from executions.sandbox import agent, cgroups, linux, seccomp
+from executions.sandbox import agent, cgroups, launcher, linux, seccomp
 
 SCRATCH: Final = "/box"
 HOME: Final = "/home/runner"
@@ -38,6 +38,7 @@ ENVIRONMENT: Final = {
     "TMPDIR": "/tmp",  # noqa: S108
 }
 HOSTNAME: Final = "sandbox"
+_HOSTNAME_BYTES: Final = HOSTNAME.encode()
 ROOTLESS_UID: Final = 1000
 MAX_FILES: Final = 1024
 OOM_SCORE: Final = 100
@@ -53,6 +54,9 @@ _RLIMITS: Final = {
     resource.RLIMIT_MSGQUEUE: 819200,
 }
 INODES: Final = 65536
+# The server's handlers. Plain numbers: the enum's pass through Python code.
+_HANDLED_SIGNALS: Final = (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGHUP))
+_SIGKILL: Final = int(signal.SIGKILL)
 
 _SYSTEM_FOLDERS: Final = ("usr", "bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
@@ -354,6 +358,24 @@ class Scratch:
         os.close(self._fs)
 
 
+class _Within:
+    """See agent.Confinement.within; a generator's frame would cost 0.1 ms here."""
+
+    def __init__(
+        self, confinement: JailConfinement, stage: int, home: Sequence[int]
+    ) -> None:
+        self._confinement = confinement
+        self._stage = stage
+        self._home = home
+
+    def __enter__(self) -> None:
+        self._confinement.place(self._stage)
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._home:
+            os.write(fd, b"0")
+
+
 class JailConfinement:
     """The agent's side of the cgroups: enter them, read them, ask for more of them."""
 
@@ -377,14 +399,8 @@ class JailConfinement:
             for fd in self._files(stage).enter:
                 os.write(fd, b"0")
 
-    @contextlib.contextmanager
-    def within(self, stage: int) -> Iterator[None]:
-        self.place(stage)
-        try:
-            yield
-        finally:
-            for fd in self._home:
-                os.write(fd, b"0")
+    def within(self, stage: int) -> _Within:
+        return _Within(self, stage, self._home)
 
     def usage(self, stage: int) -> agent.Usage | None:
         if not self._limited:
@@ -432,8 +448,8 @@ class Plan(NamedTuple):
     """All that a jail's first process is made from."""
 
     identity: Identity
-    listener_fd: int
-    control_fd: int
+    listener: socket.socket
+    control: socket.socket
     mount_fd: int
     cgroup_version: int
     stage: cgroups.StageFiles | None
@@ -442,18 +458,42 @@ class Plan(NamedTuple):
     bounds: agent.Bounds
 
 
+# One for jails with cgroups, one for those without.
+_PLACES: Final = {
+    counts_processes: agent.Place(
+        scratch=SCRATCH,
+        env=ENVIRONMENT,
+        writable=tuple(path for path in WRITABLE if path != SCRATCH),
+        counts_processes=counts_processes,
+    )
+    for counts_processes in (True, False)
+}
+_FILTER: Final = linux.Filter(seccomp.FILTER)
+
+
+class _Prepared(NamedTuple):
+    """What a jail's first process finds ready.
+
+    It is worked out before the fork, as the child copies each page that it touches.
+    """
+
+    outer: tuple[int, int]
+    closed: list[tuple[int, int]]
+    confinement: JailConfinement
+
+
 def start(plan: Plan) -> int:
     """Start a jail with its agent; return the pid of its first process.
 
     It is a child of the caller's parent, as the caller is a zygote.
     """
     flags = _NAMESPACES | (linux.CLONE_NEWUSER if plan.identity.rootless else 0)
-    outer = os.geteuid(), os.getegid()
+    prepared = _prepare(plan)
     pid = linux.clone(flags | linux.CLONE_PARENT)
     if pid:
         return pid
     try:
-        _be_jail(plan, outer)
+        _be_jail(plan, prepared)
     except OSError as error:
         _report(plan, explain(error, rootless=plan.identity.rootless))
     except BaseException as error:  # noqa: BLE001 - nothing may leave the child
@@ -462,43 +502,49 @@ def start(plan: Plan) -> int:
         os._exit(70)
 
 
+def _prepare(plan: Plan) -> _Prepared:
+    kept = [0, 1, 2, plan.listener.fileno(), plan.control.fileno()]
+    if plan.stage is not None:
+        kept += [*plan.stage.enter, *plan.stage.usage, *plan.home]
+    if plan.warm is not None:
+        launcher.look_up(plan.warm.argv[0], ENVIRONMENT["PATH"])
+    return _Prepared(
+        (os.geteuid(), os.getegid()),
+        linux.gaps_between([*kept, plan.mount_fd]),
+        JailConfinement(plan.control, plan.cgroup_version, plan.stage, plan.home),
+    )
+
+
 def _report(plan: Plan, problem: str) -> None:
     with contextlib.suppress(OSError):
-        os.write(plan.control_fd, FAILED + problem.encode()[:900])
+        plan.control.send(FAILED + problem.encode()[:900])
 
 
-def _be_jail(plan: Plan, outer: tuple[int, int]) -> NoReturn:
-    _enter(plan, outer)
-    # Their kinds are known, which spares asking for them.
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, plan.control_fd)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, plan.listener_fd)
-    confinement = JailConfinement(control, plan.cgroup_version, plan.stage, plan.home)
-    place = agent.Place(
-        scratch=SCRATCH,
-        env=ENVIRONMENT,
-        writable=tuple(path for path in WRITABLE if path != SCRATCH),
-        counts_processes=plan.stage is not None,
-    )
+def _be_jail(plan: Plan, prepared: _Prepared) -> NoReturn:
+    _enter(plan, prepared)
     os.chdir(SCRATCH)
     # Fails when the server died before it could take the jail along.
-    control.send(READY)
-    agent.serve(listener, confinement, place, warm=plan.warm, bounds=plan.bounds)
+    plan.control.send(READY)
+    agent.serve(
+        plan.listener,
+        prepared.confinement,
+        _PLACES[plan.stage is not None],
+        warm=plan.warm,
+        bounds=plan.bounds,
+    )
 
 
-def _enter(plan: Plan, outer: tuple[int, int]) -> None:
+def _enter(plan: Plan, prepared: _Prepared) -> None:
     """Turn this fresh clone into the inside of the jail."""
-    fds = [0, 1, 2, plan.listener_fd, plan.control_fd, plan.mount_fd]
-    if plan.stage is not None:
-        fds += [*plan.stage.enter, *plan.stage.usage, *plan.home]
-    linux.close_all_but(fds)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    linux.close_ranges(prepared.closed)
+    for number in _HANDLED_SIGNALS:
         linux.default_signal(number)
     signal.set_wakeup_fd(-1)
     os.setsid()
     if plan.identity.rootless:
-        _map_user(plan.identity.uid, *outer)
+        _map_user(plan.identity.uid, *prepared.outer)
     _mount_all(plan.mount_fd)
-    linux.set_hostname(HOSTNAME)
+    linux.set_hostname(_HOSTNAME_BYTES)
     linux.loopback_up()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
@@ -524,9 +570,9 @@ def _drop_privileges(identity: Identity) -> None:
         os.setresgid(identity.uid, identity.uid, identity.uid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     linux.drop_capabilities()
-    linux.install_filter(seccomp.FILTER)
+    _FILTER.install()
     # A change of uid undoes both.
-    linux.die_with_parent(signal.SIGKILL)
+    linux.die_with_parent(_SIGKILL)
     linux.set_dumpable(False)
 
 

@@ -122,8 +122,6 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
             answer = str(_start(words, descriptors, mould))
         except OSError as error:
             answer = f"0 {error.errno} {error.filename or ''}"
-        for descriptor in descriptors:
-            os.close(descriptor)
         server.send(answer.encode())
 
 
@@ -139,20 +137,27 @@ def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
     return words, list(descriptors)
 
 
-def _start(words: bytes, descriptors: Sequence[int], mould: Mould) -> int:
+def _start(words: bytes, descriptors: list[int], mould: Mould) -> int:
     uid, count, prestart = words.decode().split(" ")
-    listener, control, mount_fd, *files = descriptors
+    # Their kinds are known, which spares asking for them.
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptors[0])
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptors[1])
+    mount_fd, *files = descriptors[2:]
     stage = cgroups.StageFiles(files[: int(count)], files[int(count) :])
-    return jail.start(
-        jail.Plan(
-            identity=jail.Identity(int(uid), mould.rootless),
-            listener_fd=listener,
-            control_fd=control,
-            mount_fd=mount_fd,
-            cgroup_version=mould.cgroup_version,
-            stage=stage if files else None,
-            home=mould.home,
-            warm=mould.warm.get(prestart),
-            bounds=mould.bounds,
-        )
+    plan = jail.Plan(
+        identity=jail.Identity(int(uid), mould.rootless),
+        listener=listener,
+        control=control,
+        mount_fd=mount_fd,
+        cgroup_version=mould.cgroup_version,
+        stage=stage if files else None,
+        home=mould.home,
+        warm=mould.warm.get(prestart),
+        bounds=mould.bounds,
     )
+    try:
+        with listener, control:
+            return jail.start(plan)
+    finally:
+        for descriptor in descriptors[2:]:
+            os.close(descriptor)

@@ -33,10 +33,10 @@ def test_errors_are_real() -> None:
         linux.resize_tmpfs(0, size="1")
 
 
-def test_close_all_but_keeps_what_it_is_told() -> None:
+def test_closing_the_gaps_keeps_what_is_between_them() -> None:
     done = in_child(
         "kept = [os.open('/dev/null', os.O_RDONLY) for _ in range(20)][3::5]\n"
-        "linux.close_all_but([0, 1, 2, *kept])\n"
+        "linux.close_ranges(linux.gaps_between([0, 1, 2, *kept]))\n"
         "left = set(map(int, os.listdir('/proc/self/fd')))\n"
         "print(len(left - {0, 1, 2, *kept}) == 1, left >= {0, 1, 2, *kept})"
     )
@@ -124,7 +124,7 @@ def test_signals_get_their_default_back() -> None:
 def test_filter_of_bad_code_is_refused() -> None:
     done = in_child(
         "linux.no_new_privileges()\n"
-        "try: linux.install_filter(b'\\0' * 8)\n"
+        "try: linux.Filter(b'\\0' * 8).install()\n"
         "except OSError as error: print(error.strerror)"
     )
     assert done.stdout == "Invalid argument\n", done.stderr
