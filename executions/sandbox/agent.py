@@ -45,6 +45,8 @@ __all__ = ["Bounds", "Confinement", "Place", "Usage", "Warm", "serve"]
 _COALESCE_S = 0.005
 """How long news wait for more: a short program's all go out in one piece."""
 _COALESCE_INTERACTIVE_S = 0.001
+_COALESCE_START_S = 0.02
+"""The same for a stage's start, which most programs' ends follow soon."""
 _REAP_EVERY_S = 0.002
 _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
@@ -321,7 +323,7 @@ class Agent:
 
     def _greet(self, connection: Connection) -> None:
         connection.out += _READY
-        self.news()
+        self._news_within(_COALESCE_START_S)
 
     def _drop_silent(self, now: float) -> None:
         for connection in list(self._connections.values()):
@@ -370,6 +372,7 @@ class Agent:
             self._obey_run(connection, frame)
         elif frame.kind == "attach":
             self._obey_attach(connection, frame.header["key"], frame.header["seen"])
+            self.news()
         elif frame.kind == "hello":
             return
         elif connection is not self._follower or self._run is None:
@@ -400,7 +403,6 @@ class Agent:
             self._refuse(self._follower, "replaced", "another follower attached")
         self._follower = connection
         connection.follow(seen)
-        self.news()
 
     def _obey_follower(self, connection: Connection, run: Run, frame: Frame) -> None:
         current = run.current
@@ -431,6 +433,7 @@ class Agent:
         if self._run is not None:
             if self._run.key == key:
                 self._obey_attach(connection, key, [])
+                self.news()
             else:
                 self._refuse(connection, "busy", "this sandbox has a run already")
             return
@@ -516,7 +519,10 @@ class Agent:
                     )
             if stage.is_interactive:
                 self._take_stdin(run, b"")
-        self.news()
+        if stage.is_interactive or supervision.is_over:
+            self.news()
+        else:
+            self._news_within(_COALESCE_START_S)
 
     def _take_stdin(self, run: Run, data: bytes) -> None:
         """Keep live input until its stage runs; hand on what there is."""
@@ -590,8 +596,10 @@ class Agent:
         """There is something for the followers; more may come in a moment."""
         current = self._current
         is_live = current is not None and current.stage.is_interactive
-        delay = _COALESCE_INTERACTIVE_S if is_live else _COALESCE_S
-        self._flush_at = min(self._flush_at, time.monotonic() + delay)
+        self._news_within(_COALESCE_INTERACTIVE_S if is_live else _COALESCE_S)
+
+    def _news_within(self, delay_s: float) -> None:
+        self._flush_at = min(self._flush_at, time.monotonic() + delay_s)
 
     def _flush(self) -> None:
         self._flush_at = math.inf

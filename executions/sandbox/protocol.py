@@ -107,11 +107,12 @@ def _list_of(check: Check, maximum: int) -> Check:
 
 def _object(fields: Mapping[str, Check]) -> Check:
     def check(value: Any) -> bool:
-        return (
-            type(value) is dict
-            and value.keys() == fields.keys()
-            and all(fields[name](value[name]) for name in fields)
-        )
+        if type(value) is not dict or value.keys() != fields.keys():
+            return False
+        for name, is_allowed in fields.items():  # noqa: SIM110 - a generator is slower
+            if not is_allowed(value[name]):
+                return False
+        return True
 
     return check
 

@@ -24,6 +24,8 @@ _READ_BYTES = 64 * 1024
 _SMALL_BYTES = 4 * 1024
 _PAUSE_S = 0.002
 """How long a stream rests after it gave little: the pipe holds what comes meanwhile."""
+_OFTEN_S = 0.01
+"""Two small reads in this time make a stream rest; one alone costs no turn for it."""
 _SHORTEST_POLL_S = 0.002
 _LONGEST_NEAR_POLL_S = 0.02
 _LONGEST_POLL_S = 0.5
@@ -122,6 +124,7 @@ class Supervision:
         self._streams: dict[int, str] = {}
         self._resting: list[int] = []
         self._resume_at = math.inf
+        self._small_at = -math.inf
         self._status: int | None = None
         self._end = ""
         self._failure: CannotStart | None = None
@@ -205,7 +208,9 @@ class Supervision:
         if self._output_left < 0:
             self._stop("output")
         if len(data) < _SMALL_BYTES and not self.is_over:
-            self._rest(fd, now)
+            if now - self._small_at < _OFTEN_S:
+                self._rest(fd, now)
+            self._small_at = now
         return True
 
     def give_stdin(self, data: bytes) -> None:
@@ -230,7 +235,8 @@ class Supervision:
         try:
             while self._stdin:
                 del self._stdin[: os.write(fd, self._stdin)]
-                self._loop.news()
+                if self.stage.is_interactive:
+                    self._loop.news()
         except BlockingIOError:
             self._loop.watch(fd, select.POLLOUT, self._write_stdin)
             return
