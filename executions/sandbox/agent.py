@@ -54,7 +54,8 @@ _RECEIVE_BYTES = 64 * 1024
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
-# Looked up once, before any fork: in each agent it would cost 0.2 ms.
+# Looked up once, before any fork: this and enums' signals were 85 of the page faults
+# of an agent's start.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 # As plain numbers: what is an enum's passes through Python code.
 _SIGCHLD = int(signal.SIGCHLD)

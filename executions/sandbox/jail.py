@@ -359,7 +359,7 @@ class Scratch:
 
 
 class _Within:
-    """See agent.Confinement.within; a generator's frame would cost 0.1 ms here."""
+    """See agent.Confinement.within; a generator would touch ten pages more."""
 
     def __init__(
         self, confinement: JailConfinement, stage: int, home: Sequence[int]
