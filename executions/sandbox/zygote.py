@@ -112,7 +112,7 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     linux.die_with_parent(signal.SIGKILL)
     linux.set_command_line("sandbox zygote")
     # Nothing of the server's: whoever waits for one of its ends would wait for us too.
-    linux.close_all_but([0, 1, 2, server.fileno(), *mould.home])
+    linux.close_ranges(linux.gaps_between([0, 1, 2, server.fileno(), *mould.home]))
     signal.set_wakeup_fd(-1)
     while True:
         words, descriptors = _receive(server)
