@@ -10,10 +10,11 @@ import contextlib
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models.functions import Now
 
 from executions import sql
@@ -144,17 +145,22 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
     # Starting, running → finished, cancelled.
 
     def record(self, execution: Execution, lease: Lease, **outcome: Any) -> bool:
-        """Store the outcome, or return False when the run is not `lease`'s any more."""
-        changed = self._owned(execution, lease).update(
-            status=Status.CANCELLED
-            if outcome.get("verdict") is None
-            else Status.FINISHED,
-            lease_id=None,
-            lease_until=None,
-            recorded_at=Now(),
-            **outcome,
-        )
-        return bool(changed)
+        """Store the outcome, or return False when the run is not `lease`'s any more.
+
+        Past the ORM, which takes five times as long to write the statement as the
+        database to execute it; the fields adapt the values all the same.
+        """
+        is_cut = outcome.get("verdict") is None
+        values = {"status": Status.CANCELLED if is_cut else Status.FINISHED, **outcome}
+        text, fields = _recording(tuple(values))
+        database = connections[self.db]
+        params = [
+            field.get_db_prep_save(value, database)
+            for field, value in zip(fields, values.values(), strict=True)
+        ]
+        with database.cursor() as cursor:
+            cursor.execute(text, (*params, _uuid(execution.pk), _uuid(lease.id)))
+            return bool(cursor.rowcount)
 
     # Starting, running → queued, or to another owner.
 
@@ -245,9 +251,49 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         return self.filter(status__in=FINAL, recorded_at__lt=Now() - age)
 
     def _claimed(self, text: str, params: Sequence[Any]) -> Execution | None:
-        for execution in self.raw(text, params):
-            return execution
-        return None
+        """Return the row of sql.CLAIMED, and what follows it: has_more.
+
+        What raw() does, which finds out at each call what the columns are: with it a
+        claim costs a worker three times as much.
+        """
+        database = connections[self.db]
+        with database.cursor() as cursor:
+            cursor.execute(text, params)
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        *values, has_more = row
+        for place, column, converters in _claimed_converters():
+            for convert in converters:
+                values[place] = convert(values[place], column, database)
+        execution = Execution.from_db(self.db, sql.CLAIMED, values)
+        execution.has_more = bool(has_more)
+        return execution
+
+
+@cache
+def _claimed_converters() -> list[tuple[int, Any, list[Any]]]:
+    """Return what the database's values of sql.CLAIMED have to go through."""
+    fields = {field.attname: field for field in Execution._meta.concrete_fields}
+    columns: Any = [fields[name].get_col(sql.TABLE) for name in sql.CLAIMED]
+    compiler = Execution.objects.all().query.get_compiler(connection=connection)
+    found = compiler.get_converters(columns)
+    return [(place, column, many) for place, (many, column) in found.items()]
+
+
+@cache
+def _recording(names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """Return the statement that stores these fields, and the fields."""
+    fields: list[Any] = [Execution._meta.get_field(name) for name in names]
+    return sql.record(tuple((field.column, _mark(field)) for field in fields)), fields
+
+
+def _mark(field: Any) -> str:
+    """Return what stands for this field's value: bytes need not be sent as text."""
+    operations: Any = connection.ops
+    is_binary = isinstance(field, models.BinaryField)
+    mark: str = operations.binary_placeholder_sql(None) if is_binary else "%s"
+    return mark
 
 
 def _uuid(value: uuid.UUID) -> Any:

@@ -13,12 +13,15 @@ from django.db import connection
 
 TABLE = "executions_execution"
 
-# What a worker needs to run a program: everything but the outcome.
-COLUMNS = (
-    "id, owner_id, runtime, entry_point, files, stdin, args, env, limits, "
-    "compile_limits, budget_ms, status, attempt, adoptions, lease_id, lease_owner, "
-    "sandbox, deadline_at, cancel_requested_at, queued_at, started_at"
+# What a worker needs to run a program: everything but the outcome. They are in the
+# order of the model's fields.
+CLAIMED = (
+    *("id", "owner_id", "runtime", "entry_point", "files", "stdin", "args", "env"),
+    *("limits", "compile_limits", "budget_ms", "status", "attempt", "adoptions"),
+    *("lease_id", "lease_owner", "sandbox", "deadline_at", "cancel_requested_at"),
+    *("queued_at", "started_at"),
 )
+COLUMNS = ", ".join(CLAIMED)
 
 
 def is_postgresql() -> bool:
@@ -89,7 +92,21 @@ def adopt_next() -> str:
             AND sandbox = %s AND (lease_id IS NULL OR %s)
             ORDER BY lease_until LIMIT 1 {_skip_locked()}
         ) AND status IN ('starting', 'running')
-        RETURNING {COLUMNS}
+        RETURNING {COLUMNS}, FALSE AS has_more
+    """  # noqa: S608
+
+
+@cache
+def record(columns: tuple[tuple[str, str], ...]) -> str:
+    """Return the end of a run: for each column, its name and what stands for its value.
+
+    Parameters: the values, then primary key and lease id.
+    """
+    changes = ", ".join(f"{name} = {mark}" for name, mark in columns)
+    return f"""
+        UPDATE {TABLE} SET
+            lease_id = NULL, lease_until = NULL, recorded_at = {now()}, {changes}
+        WHERE id = %s AND lease_id = %s AND status IN ('starting', 'running')
     """  # noqa: S608
 
 

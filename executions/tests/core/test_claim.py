@@ -10,7 +10,9 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
+from executions import sql
 from executions.models import Execution, Status
+from executions.sandbox.base import SourceFile
 from executions.tests.core.conftest import SCOPE, Submit, lease, reload
 
 
@@ -53,6 +55,24 @@ def test_claim_returns_what_a_worker_needs(submit: Submit) -> None:
         {"files", "stdin", "args", "env", "limits", "compile_limits", "runtime"}
     )
     assert (bytes(found.stdin), found.args, found.env) == (b"in", ["x"], {"A": "b"})
+
+
+def test_claim_returns_values_as_the_model_does(submit: Submit) -> None:
+    files = (SourceFile("main.py", b"\xc3\xa4"), SourceFile("data.json", b"\0"))
+    submit(files=files, stdin=b"\xff\0", args=("x",), env={"A": "b"})
+    found = claim()
+    assert found is not None
+    row = reload(found)
+    for name in sql.CLAIMED:
+        ours, theirs = found.__dict__[name], getattr(row, name)
+        assert (type(ours), ours) == (type(theirs), theirs), name
+
+
+def test_claim_tells_whether_another_one_is_due(submit: Submit) -> None:
+    submit()
+    submit()
+    told = [found.has_more for found in (claim(), claim()) if found]
+    assert told == [True, False]
 
 
 def test_claim_takes_the_oldest_first(submit: Submit) -> None:

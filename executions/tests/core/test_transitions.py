@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -10,6 +11,7 @@ from django.db import IntegrityError, transaction
 from executions import outcomes
 from executions.leases import Lease
 from executions.models import Execution, Status
+from executions.sandbox.base import End
 from executions.sandbox.fake import finished
 from executions.tests.core.conftest import SCOPE, lease, reload
 from executions.verdicts import Verdict
@@ -37,6 +39,31 @@ def test_record_finishes_the_run_and_ends_the_lease(
     assert (bytes(row.stdout), bytes(row.stderr)) == (b"\x00out", b"\xff")
     assert (row.lease_id, row.lease_until) == (None, None)
     assert row.recorded_at is not None
+
+
+def test_record_takes_one_statement_and_keeps_every_value(
+    claimed: Execution, mine: Lease, django_assert_num_queries: Any
+) -> None:
+    outcome = {
+        **outcomes.columns(finished(stdout=b"\0%s%%", stderr=b"\xff")),
+        **{"sent_ms": 3, "first_output_ms": None, "ended_ms": 70_000},
+        "reason": "wrote %s and ä",
+    }
+    with django_assert_num_queries(1):
+        assert Execution.objects.record(claimed, mine, **outcome)
+    row = reload(claimed)
+    for name, value in outcome.items():
+        kept = getattr(row, name)
+        assert (bytes(kept) if isinstance(value, bytes) else kept) == value
+
+
+def test_record_of_a_cancelled_run_has_no_verdict(
+    claimed: Execution, mine: Lease
+) -> None:
+    cut = finished(end=End.CANCELLED)
+    assert Execution.objects.record(claimed, mine, **outcomes.columns(cut))
+    row = reload(claimed)
+    assert (row.status, row.verdict) == (Status.CANCELLED, None)
 
 
 def test_record_happens_once(claimed: Execution, mine: Lease) -> None:
