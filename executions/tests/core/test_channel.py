@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -231,6 +232,31 @@ def test_listen_survives_what_strangers_write(tmp_path: Path) -> None:
             channel.send(run, Control("cancel"))
             eventually(lambda: heard)
         assert heard == [Control("cancel")]
+        stranger.close()
+        channel.close()
+
+
+def test_who_waits_for_no_run_is_not_told_of_their_ends(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    with Redis(tmp_path / "redis") as server:
+        channel = RedisChannel(server.url)
+        stranger = redis.Redis.from_url(server.url)
+        finished, control = "executions:0:finished", "executions:0:control"
+        run, heard = uuid4(), list[Control]()
+
+        def listeners() -> list[int]:
+            found: Any = stranger.pubsub_numsub(finished, control)
+            return [count for _, count in found]
+
+        with channel.listen(run, heard.append, late=False):
+            assert listeners() == [0, 1]
+            with channel.waiter(run) as waiter:
+                assert listeners() == [1, 1]
+                waiter.wait(0)
+                channel.publish(run, [FINISHED])
+                assert waiter.wait(10)
+            channel.send(run, Control("cancel"))
+            eventually(lambda: heard)
         stranger.close()
         channel.close()
 
