@@ -209,7 +209,7 @@ class Run:
     def _tell(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             fields: dict[str, Any] = {"stage": event.stage, "case": event.case or 0}
-            self.worker.news.add(self.execution.id, News("stage", fields))
+            self._pass_on(News("stage", fields))
             return
         if not isinstance(event, OutputChunk):
             return
@@ -225,7 +225,11 @@ class Run:
             "stream": event.stream,
             "offset": event.offset,
         }
-        self.worker.news.add(self.execution.id, News("output", fields, data))
+        self._pass_on(News("output", fields, data))
+
+    def _pass_on(self, news: News) -> None:
+        started_at = self.claimed_at + (self.sent_ms or 0) / 1000
+        self.worker.news.add(self.execution.id, news, started_at=started_at)
 
     def _receive(self, control: Control) -> None:
         session = self._session

@@ -31,8 +31,9 @@ from executions.sandbox.base import Backend, SandboxError
 
 logger = logging.getLogger(__name__)
 
-MARK_AFTER_S = 0.05
-"""Programs that end sooner are never marked as running: it would be one write more."""
+MARK_AFTER_S = 0.25
+"""Programs that end sooner are never marked as running: it would be one write more.
+With 0.05 a busy worker wrote it for most short runs, a quarter of its CPU time."""
 TICK_S = 0.1
 STAY_S = 5.0
 """How long a thread that has nothing to do any more stays for the next bell."""

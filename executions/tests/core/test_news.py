@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 from executions.channel import News
 from executions.channel_memory import MemoryChannel
 from executions.news import NewsDesk
+from executions.tests.core.conftest import eventually
 
 RUN = uuid.uuid4()
 
@@ -29,6 +31,17 @@ class SlowChannel(MemoryChannel):
             self.has_begun.set()
             self.may_go_on.wait(10)
         super().publish(execution_id, news)
+
+
+class CountingChannel(MemoryChannel):
+    """Keeps what each call published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[tuple[UUID, list[str]]] = []
+
+    def publish(self, execution_id: UUID, news: Sequence[News]) -> None:
+        self.published.append((execution_id, [item.kind for item in news]))
 
 
 @pytest.fixture
@@ -56,6 +69,28 @@ def test_news_of_the_end_never_overtake_output(
     channel.may_go_on.set()
     end.join(10)
     assert [item.kind for item in channel.follow(RUN)] == ["output", "finished"]
+
+
+def test_the_first_news_of_a_run_go_out_with_its_end_if_that_is_soon() -> None:
+    channel = CountingChannel()
+    desk = NewsDesk(channel)
+    other = uuid.uuid4()
+    now = time.monotonic()
+    desk.add(RUN, News("stage"), started_at=now)
+    desk.add(other, News("output", data=b"of a run that began before"))
+    eventually(lambda: channel.published)
+    desk.finish(RUN, News("finished"))
+    assert channel.published == [(other, ["output"]), (RUN, ["stage", "finished"])]
+    desk.close()
+
+
+def test_the_first_news_of_a_run_go_out_though_it_goes_on() -> None:
+    channel = CountingChannel()
+    desk = NewsDesk(channel)
+    desk.add(RUN, News("stage"), started_at=time.monotonic())
+    eventually(lambda: channel.published)
+    assert channel.published == [(RUN, ["stage"])]
+    desk.close()
 
 
 def test_news_of_the_end_wait_for_no_other_run(
