@@ -18,6 +18,7 @@ from django.db import connection, connections, models
 from django.db.models.functions import Now
 
 from executions import sql
+from executions.connections import statement
 from executions.leases import Lease
 from executions.verdicts import Verdict
 
@@ -158,7 +159,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
             field.get_db_prep_save(value, database)
             for field, value in zip(fields, values.values(), strict=True)
         ]
-        with database.cursor() as cursor:
+        with statement() as cursor:
             cursor.execute(text, (*params, _uuid(execution.pk), _uuid(lease.id)))
             return bool(cursor.rowcount)
 
@@ -257,7 +258,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         claim costs a worker three times as much.
         """
         database = connections[self.db]
-        with database.cursor() as cursor:
+        with statement() as cursor:
             cursor.execute(text, params)
             row = cursor.fetchone()
         if row is None:

@@ -13,13 +13,11 @@ from django.db import connection
 
 TABLE = "executions_execution"
 
-# What a worker needs to run a program: everything but the outcome. They are in the
-# order of the model's fields.
+# What a worker needs to run a program, in the order of the model's fields. Each column
+# more costs it some microseconds.
 CLAIMED = (
-    *("id", "owner_id", "runtime", "entry_point", "files", "stdin", "args", "env"),
-    *("limits", "compile_limits", "budget_ms", "status", "attempt", "adoptions"),
-    *("lease_id", "lease_owner", "sandbox", "deadline_at", "cancel_requested_at"),
-    *("queued_at", "started_at"),
+    *("id", "runtime", "entry_point", "files", "stdin", "args", "env", "limits"),
+    *("compile_limits", "budget_ms", "attempt", "adoptions", "cancel_requested_at"),
 )
 COLUMNS = ", ".join(CLAIMED)
 
