@@ -299,7 +299,7 @@ def _mark(field: Any) -> str:
 
 def _uuid(value: uuid.UUID) -> Any:
     """Return a UUID as raw SQL of this database takes it."""
-    return value if connection.features.has_native_uuid_field else value.hex
+    return value if sql.is_postgresql() else value.hex
 
 
 def _as_uuid(value: Any) -> uuid.UUID:

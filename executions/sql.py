@@ -22,6 +22,7 @@ CLAIMED = (
 COLUMNS = ", ".join(CLAIMED)
 
 
+@cache
 def is_postgresql() -> bool:
     return connection.vendor == "postgresql"
 
