@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from executions import bells, connections, outcomes, specs
+from executions import bells, connections, outcomes, specs, statements
 from executions import channel as channels
 from executions.channel import ChannelDown, Control, News
 from executions.models import Execution, IdempotencyKey
@@ -51,10 +51,10 @@ def submit(
     if will_wait:
         channels.current().expect(execution.pk)
     if idempotency is None:
-        execution.save(force_insert=True)
+        statements.insert(execution)
     else:
         with transaction.atomic():
-            execution.save(force_insert=True)
+            statements.insert(execution)
             idempotency(execution)
     transaction.on_commit(bells.ring)
     return execution
@@ -108,8 +108,13 @@ def _announce(pk: UUID, status: str) -> None:
         logger.warning("the end of %s was not announced: %s", pk, error)
 
 
-def wait(execution_id: UUID, timeout_s: float) -> Execution:
+def wait(
+    execution_id: UUID, timeout_s: float, *, known: Execution | None = None
+) -> Execution:
     """Return the execution as soon as it is final, at the latest after `timeout_s`.
+
+    With `known`, as it was submitted or read before, that object is returned, and only
+    what may have changed is read.
 
     Waits by notification and gives the database connection back meanwhile, so that any
     number of threads may wait. Costs one query when it is final already, or when this
@@ -122,7 +127,10 @@ def wait(execution_id: UUID, timeout_s: float) -> Execution:
             with connections.resting():
                 waiter.wait(timeout_s)
         while True:
-            execution = Execution.objects.get(pk=execution_id)
+            if known is None:
+                execution = Execution.objects.get(pk=execution_id)
+            else:
+                execution = statements.refresh(known)
             left = deadline - time.monotonic()
             if execution.is_final or left <= 0:
                 return execution

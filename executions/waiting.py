@@ -22,16 +22,16 @@ def _places() -> threading.BoundedSemaphore:
 
 
 def wait(execution: Execution, timeout_s: float) -> Execution:
-    """Return the execution when it has ended, at the latest after `timeout_s`.
+    """Return this object when its execution has ended, at the latest after `timeout_s`.
 
     Raises TooManyWaiters at once when there is no place, and Execution.DoesNotExist.
     """
     if not _places().acquire(blocking=False):
         raise TooManyWaiters
     try:
-        return services.wait(execution.pk, timeout_s)
+        return services.wait(execution.pk, timeout_s, known=execution)
     except OperationalError:
         # A thousand may wake at once, and more than the pool serves in its time.
-        return services.wait(execution.pk, 0)
+        return services.wait(execution.pk, 0, known=execution)
     finally:
         _places().release()
