@@ -16,7 +16,7 @@ import os
 import queue
 import re
 import resource
-import selectors
+import select
 import socket
 import threading
 import time
@@ -54,6 +54,8 @@ TRANSFER_ENCODING = re.compile(
     rb"\r\ntransfer-encoding[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
 )
 EXPECT_CONTINUE = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
+# Until the next event, so that nobody needs to take the socket out while it answers.
+ONCE = select.EPOLLIN | select.EPOLLONESHOT
 REASONS = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -223,8 +225,9 @@ class _Threads:
 class _Output:
     """The socket as gunicorn's Response writes to it: one packet for a small answer."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self._sock = sock
+        self._timeout_s = timeout_s
         self._held = b""
         self.may_hold = True
 
@@ -232,7 +235,7 @@ class _Output:
         if self.may_hold and not self._held:
             self._held = data
             return
-        self._sock.sendall(self._held + data if self._held else data)
+        self._send(self._held + data if self._held else data)
         self._held = b""
         self.may_hold = False
 
@@ -242,8 +245,23 @@ class _Output:
 
     def flush(self) -> None:
         if self._held:
-            self._sock.sendall(self._held)
+            self._send(self._held)
             self._held = b""
+
+    def _send(self, data: bytes) -> None:
+        """Send all of it, the timeout being for all and not for each part of it.
+
+        Nearly every answer fits into the socket's buffer, and a timeout that is not
+        set saves three system calls, at each of which another thread may take over.
+        """
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._sock.settimeout(self._timeout_s)
+            self._sock.sendall(memoryview(data)[sent:])
+            self._sock.setblocking(False)
 
 
 class Server:
@@ -265,13 +283,17 @@ class Server:
         self._listeners = list(listeners)
         self._options = _within_descriptors(options or Options())
         self._config = config or Config()
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        # What to do when a descriptor has something; the loop's own.
+        self._handlers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = socket.socketpair()
         self._returned: queue.SimpleQueue[tuple[_Connection, bool]]
         self._returned = queue.SimpleQueue()
         # In the order in which they began to receive.
         self._receiving: dict[_Connection, None] = {}
         self._answering: set[_Connection] = set()
+        # Held where a thread gives a connection back, and where the loop closes one.
+        self._moving = threading.Lock()
         self._threads = _Threads(self._options.max_threads)
         self._stop_by: float | None = None
 
@@ -316,13 +338,23 @@ class Server:
     def _loop_open(self) -> None:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        self._selector.register(
-            self._wake_read, selectors.EVENT_READ, self._loop_take_back
-        )
+        self._loop_watch(self._wake_read, self._loop_take_back)
         for listener in self._listeners:
             listener.setblocking(False)
-            accept = partial(self._loop_accept, listener)
-            self._selector.register(listener, selectors.EVENT_READ, accept)
+            self._loop_watch(listener, partial(self._loop_accept, listener))
+
+    def _loop_watch(
+        self,
+        sock: socket.socket,
+        handler: Callable[[], None],
+        events: int = select.EPOLLIN,
+    ) -> None:
+        self._handlers[sock.fileno()] = handler
+        self._epoll.register(sock, events)
+
+    def _loop_unwatch(self, sock: socket.socket) -> None:
+        self._epoll.unregister(sock)
+        del self._handlers[sock.fileno()]
 
     def _loop_is_done(self) -> bool:
         if self._stop_by is None:
@@ -330,14 +362,16 @@ class Server:
         return not self._answering or time.monotonic() >= self._stop_by
 
     def _loop_once(self) -> None:
-        for key, _ in self._selector.select(TICK_S):
-            key.data()
+        for descriptor, _ in self._epoll.poll(TICK_S):
+            # One that another handler of this round has closed has none.
+            if handler := self._handlers.get(descriptor):
+                handler()
 
     def _loop_look(self, now: float) -> None:
         """Cut off those whose time is over; close what is idle when stopping."""
         if self._stop_by is not None and self._listeners:
             for listener in self._listeners:
-                self._selector.unregister(listener)
+                self._loop_unwatch(listener)
                 # This process's own; gunicorn's others keep theirs.
                 listener.close()
             self._listeners = []
@@ -357,7 +391,8 @@ class Server:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
         self._threads.stop()
-        self._selector.close()
+        with self._moving:
+            self._epoll.close()
         self._wake_read.close()
 
     def _loop_accept(self, listener: socket.socket) -> None:
@@ -371,13 +406,16 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._is_full():
             # Under many slow clients the slowest one goes.
-            self._loop_drop(next(iter(self._receiving), None))
+            with self._moving:
+                slowest = next(iter(self._receiving), None)
+            self._loop_drop(slowest)
         connection = _Connection(sock, client, listener.getsockname())
-        if self._is_full():
-            self._loop_receive_from(connection)
+        is_refused = self._is_full()
+        self._loop_watch(sock, partial(self._loop_read, connection), ONCE)
+        self._loop_receive_from(connection)
+        if is_refused:
             self._loop_refuse(connection, "unavailable")
             return
-        self._loop_receive_from(connection)
         # Its request has often arrived together with it.
         self._loop_read(connection)
 
@@ -388,16 +426,23 @@ class Server:
     def _loop_receive_from(self, connection: _Connection) -> None:
         connection.deadline = time.monotonic() + self._options.head_timeout_s
         self._receiving[connection] = None
-        read = partial(self._loop_read, connection)
-        self._selector.register(connection.sock, selectors.EVENT_READ, read)
 
     def _loop_read(self, connection: _Connection) -> None:
+        if connection not in self._receiving:
+            # It came with its connection, and is being answered already.
+            return
         try:
             data = connection.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
-            return
+            pass
         except OSError:
-            data = b""
+            self._loop_drop(connection)
+        else:
+            self._loop_take(connection, data)
+        if connection in self._receiving:
+            self._epoll.modify(connection.sock, ONCE)
+
+    def _loop_take(self, connection: _Connection, data: bytes) -> None:
         if not data:
             self._loop_drop(connection)
         elif not connection.is_refused:
@@ -469,11 +514,10 @@ class Server:
         return body
 
     def _is_overfull(self) -> bool:
-        held = sum(connection.held_bytes for connection in self._receiving)
+        held = sum(connection.held_bytes for connection in list(self._receiving))
         return held > self._options.max_buffered_bytes
 
     def _loop_hand_over(self, connection: _Connection, body: bytes) -> None:
-        self._selector.unregister(connection.sock)
         del self._receiving[connection]
         self._answering.add(connection)
         head = connection.head
@@ -484,21 +528,22 @@ class Server:
         )
 
     def _loop_take_back(self) -> None:
-        """Receive the next requests of those who were answered."""
+        """Take what threads could not give back by themselves."""
         with contextlib.suppress(BlockingIOError):
             while self._wake_read.recv(4096):
                 pass
         while not self._returned.empty():
             connection, is_kept = self._returned.get()
             self._answering.discard(connection)
-            if not is_kept or self._stop_by is not None:
-                connection.sock.close()
-                continue
-            connection.sock.setblocking(False)
             self._loop_receive_from(connection)
-            connection.deadline = time.monotonic() + self._options.idle_timeout_s
-            if connection.buffer:
+            if not is_kept or self._stop_by is not None:
+                self._loop_drop(connection)
+            else:
+                # Its next request came together with the one before.
+                connection.deadline = time.monotonic() + self._options.idle_timeout_s
                 self._loop_advance(connection)
+                if connection in self._receiving:
+                    self._epoll.modify(connection.sock, ONCE)
 
     def _loop_refuse(self, connection: _Connection, code: str) -> None:
         """Answer without a thread, and listen on for a moment: a client that is still
@@ -513,10 +558,11 @@ class Server:
 
     def _loop_drop(self, connection: _Connection | None) -> None:
         # It may be gone already: one round of events can tell of it twice.
-        if connection is not None and connection in self._receiving:
-            del self._receiving[connection]
-            self._selector.unregister(connection.sock)
-            connection.sock.close()
+        with self._moving:
+            if connection is not None and connection in self._receiving:
+                del self._receiving[connection]
+                self._loop_unwatch(connection.sock)
+                connection.sock.close()
 
     def _wake(self) -> None:
         # Full means that it will wake anyway; closed, that nobody is there to wake.
@@ -530,29 +576,42 @@ class Server:
     ) -> None:
         is_kept = False
         try:
-            # For all of one sendall, not for each part of it.
-            connection.sock.settimeout(self._options.write_timeout_s)
             is_kept = self._answer_one(connection, head, body, is_chunked=is_chunked)
         except OSError as error:
             logger.debug("a client went away: %s", error)
         except Exception:
             logger.exception("a request failed outside of the application")
         finally:
-            self._returned.put((connection, is_kept))
-            self._wake()
+            self._give_back(connection, is_kept=is_kept)
+
+    def _give_back(self, connection: _Connection, *, is_kept: bool) -> None:
+        """Have the loop receive the next request, or close.
+
+        It is not woken up for a connection that is merely idle from now on: that took
+        seven system calls for each request, and the loop's thread a turn.
+        """
+        with self._moving:
+            if is_kept and not connection.buffer and self._stop_by is None:
+                connection.deadline = time.monotonic() + self._options.idle_timeout_s
+                self._answering.discard(connection)
+                self._receiving[connection] = None
+                self._epoll.modify(connection.sock, ONCE)
+                return
+        self._returned.put((connection, is_kept))
+        self._wake()
 
     def _answer_one(
         self, connection: _Connection, head: bytes, body: bytes, *, is_chunked: bool
     ) -> bool:
         """Answer one request; tell whether the connection may carry another."""
+        output = _Output(connection.sock, self._options.write_timeout_s)
         try:
             parser = RequestParser(self._config, iter([head]), connection.client)
             request = next(parser)
         except (LimitRequestHeaders, LimitRequestLine):
-            return self._answer_refusal(connection, "headers_too_large")
+            return self._answer_refusal(output, "headers_too_large")
         except (ParseException, StopIteration):
-            return self._answer_refusal(connection, "bad_request")
-        output = _Output(connection.sock)
+            return self._answer_refusal(output, "bad_request")
         response, environ = wsgi.create(
             request,
             cast(socket.socket, output),
@@ -588,8 +647,9 @@ class Server:
             if close := getattr(parts, "close", None):
                 close()
 
-    def _answer_refusal(self, connection: _Connection, code: str) -> bool:
-        connection.sock.sendall(_refusal(code))
+    def _answer_refusal(self, output: _Output, code: str) -> bool:
+        output.sendall(_refusal(code))
+        output.flush()
         return False
 
 
