@@ -131,6 +131,49 @@ def test_webserver_answers_requests_sent_at_once(server: InProcess) -> None:
     assert paths == ["/a", "/p", "/a"]
 
 
+def test_webserver_answers_what_came_while_it_answered(server: InProcess) -> None:
+    talk = Talk(server, GET.replace(b"/a", b"/slow"))
+    time.sleep(0.1)
+    talk.send(GET)
+    time.sleep(0.1)
+    LET_GO.set()
+    assert [json.loads(talk.answer()[2])["path"] for _ in range(2)] == ["/slow", "/a"]
+
+
+def test_webserver_forgets_who_left_while_it_answered(server: InProcess) -> None:
+    talk = Talk(server, GET.replace(b"/a", b"/slow"))
+    time.sleep(0.1)
+    talk.sock.close()
+    LET_GO.set()
+    time.sleep(0.2)
+    inner = server._server
+    assert not inner._answering
+    assert not inner._receiving
+
+
+def test_webserver_keeps_many_busy_connections_apart(server: InProcess) -> None:
+    problems = []
+
+    def ask(name: int) -> None:
+        talk = Talk(server)
+        for number in range(60):
+            wanted = f"{name} {number}"
+            # In one packet or two: both ways give the connection back and forth.
+            request = post(wanted.encode())
+            for part in (request,) if number % 3 else (request[:20], request[20:]):
+                talk.send(part)
+            if json.loads(talk.answer()[2])["body"] != wanted:
+                problems.append(wanted)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert problems == []
+
+
 def test_webserver_takes_a_request_byte_by_byte(server: InProcess) -> None:
     talk = Talk(server)
     for byte in post(b"hello"):
