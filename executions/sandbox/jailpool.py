@@ -159,13 +159,13 @@ class JailPool:
         return ""
 
     def take(self, kind: str) -> Jail | None:
-        """Hand out a ready jail; None when one has to be made.
+        """Hand out a ready jail of this kind; None when one has to be made.
 
-        A plain one does for every program, and when no other can be made, any does.
+        When none can be made, any does. A plain one does for every program too, but
+        costs a fork more than an interpreter that is made for the run.
         """
         ready = [one for one in self._warm if one.ready]
         suited = next((one for one in ready if one.prestart == kind), None)
-        suited = suited or next((one for one in ready if not one.prestart), None)
         if suited is None and ready and not self._free_slots:
             suited = ready[0]
         if suited is not None:
@@ -184,12 +184,9 @@ class JailPool:
         """Return the first kind of these that no jail on its way is for."""
         coming = [one.prestart for one in self._warm if not one.ready]
         for kind in kinds:
-            for suited in (kind, ""):
-                if suited in coming:
-                    coming.remove(suited)
-                    break
-            else:
+            if kind not in coming:
                 return kind
+            coming.remove(kind)
         return None
 
     def prepare(
