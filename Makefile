@@ -1,6 +1,9 @@
 # `make run` and `make test` need nothing but git, make and Python 3.11 or newer.
 
-PYTHON ?= python3
+# The system's own, where it will do: distributions build it with profiles, which makes it
+# a fifth faster than a Python that was built plainly.
+IS_ENOUGH := -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell /usr/bin/python3 $(IS_ENOUGH) 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV := .venv/bin/python
 TEST := $(VENV) -m scripts.test
 
