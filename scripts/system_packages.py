@@ -44,7 +44,7 @@ def missing_for_python() -> list[str]:
 
 
 def missing_for_speed() -> list[str]:
-    """What lets the system's own Python be used, which is the fastest (see Makefile)."""
+    """What lets the system's own Python be used, the fastest one (see Makefile)."""
     if not Path(SYSTEM_PYTHON).exists():
         return []
     tried = subprocess.run(
