@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from executions.channel import ChannelDown, Control, News, Waiters, _Flag
+from executions.redis_links import Links, packed
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class RedisChannel:
         self._early: dict[UUID, float] = {}
         self._listener: threading.Thread | None = None
         self._connected = threading.Event()
-        self._links: list[Any] = []
+        self._links = Links(self._redis)
         self._waits = False
         self._is_closed = False
         self._down_until = 0.0
@@ -76,11 +77,12 @@ class RedisChannel:
         is_finished = any(item.kind == "finished" for item in news)
         commands = [_appended(key, item) for item in news]
         kept_s = FINISHED_S if is_finished else ABANDONED_S
-        commands.append(_packed(b"EXPIRE", key, b"%d" % kept_s))
+        commands.append(packed(b"EXPIRE", key, b"%d" % kept_s))
         if is_finished:
             name = self._finished.encode()
-            commands.append(_packed(b"PUBLISH", name, execution_id.bytes))
-        self._exchange(commands)
+            commands.append(packed(b"PUBLISH", name, execution_id.bytes))
+        with self._calls():
+            self._links.exchange(commands)
 
     def expect(self, execution_id: UUID) -> None:
         self._hear()
@@ -184,8 +186,7 @@ class RedisChannel:
 
     def close(self) -> None:
         self._is_closed = True
-        while self._links:
-            self._links.pop().disconnect()
+        self._links.close()
         self._redis.close()
         self._hearing.close()
 
@@ -204,31 +205,6 @@ class RedisChannel:
         except redis.RedisError as error:
             self._down_until = time.monotonic() + PAUSE_S
             raise ChannelDown(str(error)) from error
-
-    def _exchange(self, commands: Sequence[bytes]) -> None:
-        """Send packed commands at once, and read the answers.
-
-        Past redis-py's pipeline and pool, which take twice as long for each run's end.
-        """
-        with self._calls():
-            try:
-                link = self._links.pop()
-            except IndexError:
-                link = self._redis.connection_pool.make_connection()
-
-            def exchange() -> None:
-                link.send_packed_command((b"".join(commands),))
-                for _ in commands:
-                    link.read_response()
-
-            try:
-                link.retry.call_with_retry(exchange, lambda _: link.disconnect())
-            except BaseException:
-                # There may be answers that nobody has read.
-                link.disconnect()
-                raise
-            finally:
-                self._links.append(link)
 
     def _hear(self, *, waits: bool = True) -> None:
         """Start the listener; wait for its first subscription, but not for long."""
@@ -339,13 +315,7 @@ def _appended(key: bytes, item: News) -> bytes:
     head = json.dumps({"kind": item.kind, **item.fields}).encode()
     data = (b"d", item.data) if item.data else ()
     most = b"%d" % LOG_ENTRIES
-    return _packed(b"XADD", key, b"MAXLEN", b"~", most, b"*", b"h", head, *data)
-
-
-def _packed(*words: bytes) -> bytes:
-    """Return a command as Redis reads it: how many words, and each with its size."""
-    parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+    return packed(b"XADD", key, b"MAXLEN", b"~", most, b"*", b"h", head, *data)
 
 
 def _news(entry: dict[bytes, bytes], cursor: str) -> News:
