@@ -33,7 +33,7 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers import base
 
 from executions.api.envelope import CODES, RETRY_AFTER_S, envelope
-from platform_site import request_ids
+from platform_site import garbage, request_ids
 
 logger = logging.getLogger(__name__)
 
@@ -308,6 +308,7 @@ class Server:
         `heartbeat` is called at least every second.
         """
         self._loop_open()
+        garbage.settle()
         try:
             next_look = 0.0
             while not self._loop_is_done():

@@ -12,7 +12,6 @@ import _signal  # type: ignore[import-not-found] # typeshed has no stub
 import _socket
 import contextlib
 import ctypes
-import hmac
 import math
 import os
 import select
@@ -21,8 +20,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from executions.sandbox import launcher, scratch
 from executions.sandbox.accepted import Run, unpack
@@ -100,8 +98,7 @@ class Confinement(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What the agent allows itself and the program, apart from the run's limits.
 
     `output_total_bytes` is the hard total of both streams of a stage, past which the
@@ -382,6 +379,8 @@ class Agent:
             self._obey_follower(connection, self._run, frame)
 
     def _obey_hello(self, connection: Connection, frame: Frame) -> None:
+        import hmac  # noqa: PLC0415 - a library that jails, without a token, do without
+
         told = frame.header.get("token", "") if frame.kind == "hello" else ""
         expected = (self._token or "").encode()
         if not hmac.compare_digest(told.encode("utf-8", "replace"), expected):

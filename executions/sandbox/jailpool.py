@@ -16,11 +16,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from executions.sandbox import agent, cgroups, jail
-from executions.sandbox.locks import UIDS_OF_A_BLOCK
 from executions.sandbox.zygote import Cast, Mould, Zygote
 
 if TYPE_CHECKING:
@@ -37,8 +35,7 @@ _REFILL_BACKOFF_S: Final = 5.0
 _END_TIMEOUT_S: Final = 5.0
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """How a fork server makes jails; part of its socket's name.
 
     `warm` says how many jails wait for each prestart ("" is none), `prestarts` holds
@@ -48,8 +45,8 @@ class Config:
     """
 
     max_jails: int = 32
-    warm: Mapping[str, int] = field(default_factory=lambda: {"": 1})
-    prestarts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warm: Mapping[str, int] = {"": 1}
+    prestarts: Mapping[str, Mapping[str, Any]] = {}
     read_only: tuple[str, ...] = ()
     uid_base: int = 2_000_000_000
     cgroup: str = ""
@@ -57,10 +54,6 @@ class Config:
     linger_s: float = 60.0
     output_total_bytes: int = 64 << 20
     outcome_linger_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_jails <= UIDS_OF_A_BLOCK:
-            raise ValueError(f"max_jails must be from 1 to {UIDS_OF_A_BLOCK}")
 
 
 class Jail:

@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from executions.sandbox.base import (
     Session,
 )
 from executions.sandbox.jailpool import Config
+from executions.sandbox.locks import UIDS_OF_A_BLOCK
 from executions.sandbox.session import AgentSession
 
 __all__ = ["Config", "JailBackend", "from_settings"]
@@ -84,10 +85,11 @@ class JailBackend:
         prestarts: Iterable[Prestart] = (),
     ) -> None:
         self._state = Path(state).resolve()
-        self._config = replace(
-            config or Config(),
+        self._config = (config or Config())._replace(
             prestarts={prestart.key: asdict(prestart) for prestart in prestarts},
         )
+        if not 1 <= self._config.max_jails <= UIDS_OF_A_BLOCK:
+            raise ValueError(f"max_jails must be from 1 to {UIDS_OF_A_BLOCK}")
         self._name = forkserver.server_name(self._config)
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
@@ -259,7 +261,7 @@ class JailBackend:
 
     def _start_server(self) -> None:
         request = {
-            "config": asdict(self._config),
+            "config": self._config._asdict(),
             "state": str(self._state),
             "name": self._name,
         }

@@ -21,8 +21,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from executions.sandbox.protocol import to_json
 
@@ -79,8 +78,7 @@ class Placing(Protocol):
     def within(self, stage: int) -> AbstractContextManager[None]: ...
 
 
-@dataclass(frozen=True)
-class Warm:
+class Warm(NamedTuple):
     """An interpreter to start ahead of the run (see runtimes.base.Prestart).
 
     `files` are written into a folder of their own, for which `{folder}` stands in
@@ -92,13 +90,12 @@ class Warm:
     key: str
     argv: Sequence[str]
     command: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    bytecode: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+    bytecode: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where the program lives in this sandbox.
 
     `scratch` is its working folder; `writable` names every other folder that it can

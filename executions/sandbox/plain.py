@@ -18,7 +18,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -78,7 +77,7 @@ class _Sandbox:
             "listener": listener.fileno(),
             "lifeline": theirs,
             "warm": None if warm is None else _warm_config(warm),
-            "bounds": asdict(bounds),
+            "bounds": bounds._asdict(),
             "token": token,
         }
         self.process = subprocess.Popen(  # noqa: S603
