@@ -7,6 +7,7 @@ exactly as an operator would set them.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import http.client
 import json
@@ -20,6 +21,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +41,9 @@ from testing.servers import (
 )
 
 Row = dict[str, Any]
+
+TEMPLATE = "DEPLOYMENT_TEMPLATE"
+KEY = "api_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,31 @@ def manage(env: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
+@cache
+def template() -> Path:
+    """Return a folder with a stopped PostgreSQL's data, migrated, and a user's key.
+
+    Made once for this process and those that it starts: a third of what it takes to
+    bring up a deployment.
+    """
+    if known := os.environ.get(TEMPLATE):
+        return Path(known)
+    folder = Path(tempfile.mkdtemp(prefix="deployment-template-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o711)
+    with Postgres(folder) as postgres:
+        env = {
+            "DATABASE_URL": postgres.url,
+            "SECRET_KEY": "none",
+            "ENV_FILE": os.devnull,
+        }
+        manage(env, "migrate", "--verbosity", "0")
+        printed = manage(env, "create_api_key", "load", "--create-user", "--quiet")
+    (folder / KEY).write_text(printed.split()[-1])
+    os.environ[TEMPLATE] = str(folder)
+    return folder
+
+
 class Deployment:
     """PostgreSQL, Redis, one web server, and as many workers as are asked for."""
 
@@ -127,7 +157,10 @@ class Deployment:
         self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))
         # PostgreSQL's own account has to reach its folder below.
         self.folder.chmod(0o711)
-        self.postgres = Postgres(self.folder / "postgres")
+        self._template = template()
+        self.postgres = Postgres(
+            self.folder / "postgres", copy_of=self._template / "data"
+        )
         self.redis = Redis(self.folder / "redis")
         self.state_dir = self.folder / "state"
         self.port = free_port()
@@ -193,8 +226,7 @@ class Deployment:
         try:
             self.postgres.start()
             self.redis.start()
-            self.manage("migrate", "--verbosity", "0")
-            self.key = self.create_key("load")
+            self.key = (self._template / KEY).read_text()
             self.web.start()
             for worker in self.workers:
                 worker.start()
@@ -203,11 +235,6 @@ class Deployment:
             self.close()
             raise
         return self
-
-    def create_key(self, username: str) -> str:
-        """Make a user with an API key and return the key's text."""
-        printed = self.manage("create_api_key", username, "--create-user", "--quiet")
-        return printed.split()[-1]
 
     def client(self, key: str = "") -> Client:
         return Client(self.port, key or self.key)

@@ -183,8 +183,12 @@ class Postgres(Server):
     name = "postgres"
     stop_signal = signal.SIGINT
 
-    def __init__(self, folder: Path, *, max_connections: int = 200) -> None:
+    def __init__(
+        self, folder: Path, *, max_connections: int = 200, copy_of: Path | None = None
+    ) -> None:
+        """With `copy_of`, the data folder of a stopped cluster, begin with its data."""
         super().__init__(folder)
+        self.copy_of = copy_of
         self.port = free_port()
         self.max_connections = max_connections
         self.data = folder / "data"
@@ -212,6 +216,10 @@ class Postgres(Server):
     def _create(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self.folder, SERVICE_USER, SERVICE_USER)
+        if self.copy_of is not None:
+            copy = ["cp", "-a", str(self.copy_of), str(self.data)]
+            subprocess.run(copy, check=True)  # noqa: S603 - commands of our own
+            return
         initdb = [str(self.programs() / "initdb"), "-D", str(self.data), "-U",
                   "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
                   "--no-sync"]  # fmt: skip

@@ -13,6 +13,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 from executions.tests.faults.scenarios import SCENARIOS
+from testing.deployment import template
 
 
 def run_one(row: str, seed: int) -> bool:
@@ -62,6 +63,7 @@ def main() -> int:
         for row in options.rows or SCENARIOS
     ]
     if options.jobs > 1:
+        template()  # once for all of them
         with ThreadPoolExecutor(options.jobs) as pool:
             results = list(pool.map(lambda each: run_apart(*each), rounds))
     else:
