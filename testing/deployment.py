@@ -22,6 +22,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +36,6 @@ from testing.servers import (
     Command,
     Postgres,
     Redis,
-    accepts,
     free_port,
     wait_until,
 )
@@ -197,14 +197,22 @@ class Deployment:
                 "--bind", f"127.0.0.1:{self.port}",
                 "--workers", str(self.web_processes),
                 "platform_site.wsgi:application"]  # fmt: skip
-        return self._command("web", argv, ready=lambda _: accepts(self.port))
+        return self._command("web", argv, ready=lambda _: self._is_healthy())
 
     def _worker(self, name: str) -> Command:
         argv = ["-m", "celery", "-A", "platform_site", "worker", "-n", f"{name}@%h",
                 "-l", "INFO"]  # fmt: skip
         return self._command(
-            name, argv, ready=lambda c: b" ready." in c.log_path.read_bytes()
+            name, argv, ready=lambda c: b" ready." in c.log_since_start()
         )
+
+    def _is_healthy(self) -> bool:
+        """Answered by a web process; connections are accepted before there is one."""
+        client = Client(self.port, "", timeout_s=2)
+        try:
+            return client.request("GET", "/api/health/").status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
     def add_worker(self, name: str) -> Command:
         """Describe one more worker; the caller starts it."""

@@ -65,6 +65,7 @@ class Server:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / f"{self.name}.log"
+        self._log_start = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -78,6 +79,7 @@ class Server:
 
     def start(self, *, wait: bool = True) -> Self:
         with self.log_path.open("ab") as log:
+            self._log_start = log.tell()
             self.process = self._spawn(log)
         if wait:
             self.wait_ready()
@@ -149,6 +151,10 @@ class Server:
             raise ServerFailed(
                 f"{self.name} did not end within {timeout_s:.0f} s:\n{self.log_tail()}"
             ) from error
+
+    def log_since_start(self) -> bytes:
+        """What it wrote since its last start; the file keeps earlier ones too."""
+        return self.log_path.read_bytes()[self._log_start :]
 
     def log_tail(self, size_bytes: int = 4000) -> str:
         if not self.log_path.exists():

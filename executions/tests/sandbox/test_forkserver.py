@@ -66,12 +66,13 @@ def children(pid: int) -> set[int]:
 
 
 def zygotes(server: int) -> set[int]:
-    """Its children that are no jails: they live in its own pid namespace."""
+    """Its children that are no jails: without a namespace they have one pid."""
 
-    def namespace(pid: int) -> str:
-        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    def pids(pid: int) -> int:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return len(status.partition("NSpid:")[2].partition("\n")[0].split())
 
-    return {pid for pid in children(server) if namespace(pid) == namespace(server)}
+    return {pid for pid in children(server) if pids(pid) == pids(server)}
 
 
 def jails(server: int) -> set[int]:
