@@ -13,14 +13,11 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-import redis
 from celery import current_app
 from django.conf import settings
 from kombu import Connection, Queue
 from kombu.exceptions import ChannelError, OperationalError
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from executions.redis_links import Links, packed
 from platform_site import transports
@@ -86,14 +83,7 @@ def hear(timeout_s: float) -> bool:
 
 @cache
 def _links(url: str, timeout_s: float) -> Links:
-    client = redis.Redis.from_url(
-        url,
-        socket_connect_timeout=settings.REDIS_CONNECT_TIMEOUT_S,
-        socket_timeout=timeout_s,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1),
-    )
-    return Links(client)
+    return Links(url, timeout_s=timeout_s)
 
 
 def _message() -> str:

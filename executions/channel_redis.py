@@ -65,7 +65,7 @@ class RedisChannel:
         self._early: dict[UUID, float] = {}
         self._listener: threading.Thread | None = None
         self._connected = threading.Event()
-        self._links = Links(self._redis)
+        self._links = Links(url, timeout_s=3)
         self._waits = False
         self._is_closed = False
         self._down_until = 0.0
@@ -223,6 +223,8 @@ class RedisChannel:
     def _hear_more(self) -> None:
         """Hear also of runs that end; a worker's listener would be woken by each."""
         with self._lock:
+            if self._waits:
+                return  # another thread was here first; the listener may be done
             is_listening = self._listener is not None
             # In this order: what the listener does about the second undoes the first.
             self._connected.clear()

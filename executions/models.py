@@ -286,15 +286,7 @@ def _claimed_converters() -> list[tuple[int, Any, list[Any]]]:
 def _recording(names: tuple[str, ...]) -> tuple[str, list[Any]]:
     """Return the statement that stores these fields, and the fields."""
     fields: list[Any] = [Execution._meta.get_field(name) for name in names]
-    return sql.record(tuple((field.column, _mark(field)) for field in fields)), fields
-
-
-def _mark(field: Any) -> str:
-    """Return what stands for this field's value: bytes need not be sent as text."""
-    operations: Any = connection.ops
-    is_binary = isinstance(field, models.BinaryField)
-    mark: str = operations.binary_placeholder_sql(None) if is_binary else "%s"
-    return mark
+    return sql.record(tuple(field.column for field in fields)), fields
 
 
 def _uuid(value: uuid.UUID) -> Any:

@@ -96,12 +96,9 @@ def adopt_next() -> str:
 
 
 @cache
-def record(columns: tuple[tuple[str, str], ...]) -> str:
-    """Return the end of a run: for each column, its name and what stands for its value.
-
-    Parameters: the values, then primary key and lease id.
-    """
-    changes = ", ".join(f"{name} = {mark}" for name, mark in columns)
+def record(columns: tuple[str, ...]) -> str:
+    """Parameters: a value for each column, then primary key and lease id."""
+    changes = ", ".join(f"{name} = %s" for name in columns)
     return f"""
         UPDATE {TABLE} SET
             lease_id = NULL, lease_until = NULL, recorded_at = {now()}, {changes}

@@ -28,7 +28,6 @@ from executions.models import Execution
 from executions.news import NewsDesk
 from executions.runs import Run
 from executions.sandbox.base import Backend, SandboxError
-from platform_site import garbage
 
 logger = logging.getLogger(__name__)
 
@@ -395,7 +394,6 @@ def start() -> Worker:
     if problems:
         raise SystemExit(1)
     _wait_for_database()
-    garbage.settle()
     return current()
 
 

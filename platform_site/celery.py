@@ -22,7 +22,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
 
 from django.conf import settings
 
-from platform_site import transports
+from platform_site import garbage, transports
 
 transports.install()
 
@@ -103,6 +103,7 @@ def _start(**_: Any) -> None:
     from executions import worker  # noqa: PLC0415 - needs the apps to be loaded
 
     worker.start()
+    garbage.settle()
 
 
 @signals.worker_shutting_down.connect

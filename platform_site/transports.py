@@ -150,6 +150,9 @@ class _InMemory:
         finally:
             with self._lock:
                 self._listening -= 1
+            if not self._queue.empty():
+                # It came while this thread still counted as one that listens.
+                stirred.stir()
         return True
 
 

@@ -308,7 +308,6 @@ class Server:
         `heartbeat` is called at least every second.
         """
         self._loop_open()
-        garbage.settle()
         try:
             next_look = 0.0
             while not self._loop_is_done():
@@ -696,6 +695,7 @@ class Worker(base.Worker):
     def run(self) -> None:
         bounds = replace(options(), stop_timeout_s=self.cfg.graceful_timeout)
         server = Server(self.wsgi, self.sockets, options=bounds, config=self.cfg)
+        garbage.settle()
         server.run(
             heartbeat=self.notify,
             is_wanted=lambda: self.alive and self.ppid == os.getppid(),

@@ -2,7 +2,7 @@
 
 Standard library only (with accepted, capture, followers, launcher, protocol, scratch
 and supervisor beside it), so that it runs in any image that has Python. Single-threaded
-and small, as a fork server forks it.
+and small, as a zygote forks it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small server that makes jails by forking itself, and keeps some of them warm.
+"""A small server that has jails forked by its zygote, and keeps some of them warm.
 
 It is started clean, not as a fork of a worker, so that nothing secret is in the memory
 that the jails' first processes share with it. One thread: clone() with a new user

@@ -1,7 +1,7 @@
 """What a jail is made of: its file system, its namespaces and what it may not do.
 
 The fork server calls build_root() once, which leaves it in a small read-only root of
-its own. Each jail is then a clone() of the server that adds what is private to it: one
+its own. Each jail is then a clone() of its zygote that adds what is private to it: one
 tmpfs behind every writable folder, /proc, a network without a way out, its own uid.
 """
 

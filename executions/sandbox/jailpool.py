@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from executions.sandbox import agent, cgroups, jail
-from executions.sandbox.zygote import Cast, Mould, Zygote
+from executions.sandbox.zygote import Cast, Mould, Zygote, ZygoteLost
 
 if TYPE_CHECKING:
     from executions.sandbox.forkserver import Folder
@@ -233,18 +233,27 @@ class JailPool:
         """
         if not self._free_slots:
             return False
+        try:
+            try:
+                self._make(kind)
+            except ZygoteLost:
+                self._make(kind)  # with another zygote
+        except OSError as error:
+            self._fail(jail.explain(error, rootless=self._uid_base is None))
+            return False
+        return True
+
+    def _make(self, kind: str) -> None:
         self._made += 1
         name = f"{self._names}-{self._made}"
         made = Jail(name, self._free_slots.popleft(), self.kind(kind))
         try:
             self._start(made)
-        except OSError as error:
+        except OSError:
             self._clean_up(made)
-            self._fail(jail.explain(error, rootless=self._uid_base is None))
-            return False
+            raise
         self._jails[made.name] = made
         self._warm.append(made)
-        return True
 
     def _start(self, made: Jail) -> None:
         rootless = self._uid_base is None
@@ -265,7 +274,7 @@ class JailPool:
         )
         try:
             made.pid = self._zygote.start(cast)
-            made.pidfd = os.pidfd_open(made.pid)
+            made.pidfd = self._hold(made.pid)
         finally:
             theirs.close()
             listener.close()
@@ -273,6 +282,16 @@ class JailPool:
             _close(files)
         self._loop.watch(made.control, lambda: self._hear(made))
         self._loop.watch(made.pidfd, lambda: self._reap(made))
+
+    @staticmethod
+    def _hold(pid: int) -> int:
+        """Return a pidfd of a jail's first process, or let there be no jail."""
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def _first_stage(self, made: Jail) -> cgroups.StageFiles | None:
         if self._groups is None:

@@ -1,7 +1,7 @@
 """System calls that Python 3.11 does not offer, with real OSErrors.
 
 Only what jails need, on x86_64 and arm64. Calls go through ctypes with the GIL kept:
-the fork server has one thread, and clone() must not let another one in between.
+fork server and zygote have one thread, and clone() must not let another one in between.
 """
 
 from __future__ import annotations

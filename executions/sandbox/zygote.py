@@ -9,6 +9,7 @@ children (CLONE_PARENT): the server reaps them, and they die with it.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,11 @@ _MESSAGE_BYTES: Final = 1024
 _INT_BYTES: Final = array.array("i").itemsize
 _ANSWER_TIMEOUT_S: Final = 5.0
 _MOST_DESCRIPTORS: Final = 32
+
+
+class ZygoteLost(OSError):
+    """It ended or fell silent over a jail. That one ends too, once it finds out that
+    nobody holds the other end of its control socket: ask for another, made anew."""
 
 
 class Mould(NamedTuple):
@@ -55,17 +61,21 @@ class Zygote:
     def start(self, cast: Cast) -> int:
         """Start a jail; return the pid of its first process, a child of the caller.
 
-        The caller's descriptors stay its own to close. Raises OSError.
+        The caller's descriptors stay its own to close. Raises ZygoteLost when it is
+        unknown whether there is a jail now, and OSError.
         """
-        if self._socket is None:
-            self._fork()
         try:
-            return self._ask(cast)
-        except (ConnectionError, TimeoutError):
-            # It was killed, or stopped: the jails that there are do not need it.
+            self._tell(cast)
+        except OSError:
+            # It had ended before it heard of this one.
             self.end()
-            self._fork()
-            return self._ask(cast)
+            self._tell(cast)
+        try:
+            return self._answer()
+        except (ConnectionError, TimeoutError) as error:
+            # It was killed or stopped; what it says later must not be heard.
+            self.end()
+            raise ZygoteLost(errno.ECHILD, "the zygote was lost") from error
 
     def end(self) -> None:
         if self._socket is not None:
@@ -74,9 +84,8 @@ class Zygote:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
 
-    def _ask(self, cast: Cast) -> int:
-        if self._socket is None:
-            raise ConnectionError("there is no zygote")
+    def _tell(self, cast: Cast) -> None:
+        connection = self._socket or self._fork()
         enter, usage = cast.stage or ((), ())
         descriptors = [
             cast.listener.fileno(),
@@ -86,8 +95,11 @@ class Zygote:
             *usage,
         ]
         words = f"{cast.uid} {len(enter)} {cast.prestart}"
-        socket.send_fds(self._socket, [words.encode()], descriptors)
-        number, _, problem = self._socket.recv(_MESSAGE_BYTES).decode().partition(" ")
+        socket.send_fds(connection, [words.encode()], descriptors)
+
+    def _answer(self) -> int:
+        words = self._socket.recv(_MESSAGE_BYTES) if self._socket else b""
+        number, _, problem = words.decode().partition(" ")
         if not number:
             raise ConnectionError("the zygote has ended")
         if problem:
@@ -95,7 +107,7 @@ class Zygote:
             raise OSError(int(code), os.strerror(int(code)), what)
         return int(number)
 
-    def _fork(self) -> None:
+    def _fork(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
@@ -106,6 +118,7 @@ class Zygote:
         theirs.close()
         ours.settimeout(_ANSWER_TIMEOUT_S)
         self._socket, self._pid = ours, pid
+        return ours
 
 
 def _serve(server: socket.socket, mould: Mould) -> NoReturn:

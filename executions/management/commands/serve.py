@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts.models import ApiKey, User
 from executions.embedded import Embedded
-from platform_site import webserver
+from platform_site import garbage, webserver
 
 
 class Command(BaseCommand):
@@ -35,6 +35,7 @@ class Command(BaseCommand):
         embedded = Embedded()
         try:
             embedded.start(lambda: webserver.serve_in_process(host, port, self._greet))
+            garbage.settle()
             while not is_over.wait(3600):
                 pass
         except OSError as error:
