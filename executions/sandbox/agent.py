@@ -228,6 +228,18 @@ class Agent:
             current.cancel()
         kill_all(is_init=self._place.is_init)
 
+    def close(self) -> None:
+        """Let go of all but what serve() was given; for a process that lives on."""
+        signal.set_wakeup_fd(-1)
+        _signal.signal(_SIGCHLD, _signal.SIG_DFL)
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        if self._child is not None:
+            self._child.close()
+        for descriptor in self._bell:
+            os.close(descriptor)
+        self._ready.clear()
+
     def _turn(self) -> None:
         timeout = self._wake_at() - time.monotonic()
         # Rounded up: a turn that comes a moment too early would come again and again.
@@ -265,7 +277,7 @@ class Agent:
     # --- children --------------------------------------------------------------------
 
     def _watch_children(self) -> None:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._bell = reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         _signal.signal(_SIGCHLD, _ignore)
 

@@ -11,17 +11,21 @@ from __future__ import annotations
 import array
 import errno
 import os
+import select
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from executions.sandbox import agent, cgroups, jail, linux
+from executions.sandbox.rehearsal import Rehearsal
 
 _MESSAGE_BYTES: Final = 1024
 _INT_BYTES: Final = array.array("i").itemsize
 _ANSWER_TIMEOUT_S: Final = 5.0
 _MOST_DESCRIPTORS: Final = 32
+_IDLE_S: Final = 0.005
+"""How long nobody has to ask for a jail before a moment is used for a rehearsal."""
 
 
 class ZygoteLost(OSError):
@@ -127,7 +131,10 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     # Nothing of the server's: whoever waits for one of its ends would wait for us too.
     linux.close_ranges(linux.gaps_between([0, 1, 2, server.fileno(), *mould.home]))
     signal.set_wakeup_fd(-1)
+    rehearsal = Rehearsal(mould.cgroup_version)
     while True:
+        while rehearsal.left and not select.select([server], [], [], _IDLE_S)[0]:
+            rehearsal.go_on()
         words, descriptors = _receive(server)
         if not words:
             os._exit(0)
