@@ -98,6 +98,34 @@ class Confinement(Protocol):
         """
 
 
+class Door(Protocol):
+    """Where followers come in."""
+
+    def fileno(self) -> int:
+        """Return what poll() tells to be readable when there is somebody."""
+
+    def accept(self) -> int | None:
+        """Return the next one's stream socket, or None without waiting for any."""
+
+
+class Listener:
+    """A Door that anybody can come through who can reach the socket."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+
+    def fileno(self) -> int:
+        return self._listener.fileno()
+
+    def accept(self) -> int | None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return None
+        return connection.detach()
+
+
 class Bounds(NamedTuple):
     """What the agent allows itself and the program, apart from the run's limits.
 
@@ -115,7 +143,7 @@ class Bounds(NamedTuple):
 
 
 def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
-    listener: socket.socket,
+    door: Door,
     confinement: Confinement,
     place: Place,
     *,
@@ -124,24 +152,24 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     token: str | None = None,
     lifeline: int | None = None,
 ) -> NoReturn:
-    """Be the agent: accept one run on `listener`, run it, hold its outcome; exit.
+    """Be the agent: accept one run at `door`, run it, hold its outcome; exit.
 
     Call it in the process that shall be the agent, after every change of uid, with all
     descriptors closed that the program must not share in any way; it marks itself
     non-dumpable, with no_new_privs, forks the launcher (or the interpreter `warm`) and
-    then listens. `listener` is a listening stream socket, unix or TCP; with `token`, a
-    follower must say hello with it first. With `lifeline`, a descriptor, everything
-    ends when its other end is closed. Never returns; exit status 0 after the outcome
-    was acknowledged, 1 when nobody came for it.
+    then opens the door. With `token`, a follower must say hello with it first. With
+    `lifeline`, a descriptor, everything ends when its other end is closed.
+    Never returns; exit status 0 after the outcome was acknowledged, 1 when nobody came
+    for it.
     """
     if place.is_init and os.getpid() != 1:
         raise RuntimeError("the agent is not PID 1 of its namespace")
     _harden()
     # An interpreter is started with whatever may be inherited.
-    for descriptor in (listener.fileno(), lifeline):
+    for descriptor in (door.fileno(), lifeline):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
-    agent = Agent(listener, confinement, place, warm, bounds or Bounds(), token)
+    agent = Agent(door, confinement, place, warm, bounds or Bounds(), token)
     if lifeline is not None:
         agent.watch(lifeline, select.POLLIN, agent.end)
     agent.run_forever()
@@ -173,7 +201,7 @@ class Agent:
 
     def __init__(  # noqa: PLR0913, PLR0917
         self,
-        listener: socket.socket,
+        door: Door,
         confinement: Confinement,
         place: Place,
         warm: Warm | None,
@@ -181,7 +209,7 @@ class Agent:
         token: str | None,
     ) -> None:
         self.exit_status = 1
-        self._listener = listener
+        self._door = door
         self._confinement = confinement
         self._place = place
         self._bounds = bounds
@@ -200,8 +228,7 @@ class Agent:
             self._end_at = time.monotonic() + bounds.idle_s
         self._watch_children()
         self._child: Child | None = launcher.spawn(confinement, place, 0, warm=warm)
-        listener.setblocking(False)
-        self.watch(listener.fileno(), select.POLLIN, self._accept)
+        self.watch(door.fileno(), select.POLLIN, self._accept)
 
     # --- the loop --------------------------------------------------------------------
 
@@ -311,9 +338,7 @@ class Agent:
     # --- followers -------------------------------------------------------------------
 
     def _accept(self) -> None:
-        try:
-            descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]
-        except OSError:
+        if (descriptor := self._door.accept()) is None:
             return
         sock = _socket.socket(fileno=descriptor)
         sock.setblocking(False)

@@ -3,11 +3,12 @@
 It is started clean, not as a fork of a worker, so that nothing secret is in the memory
 that the jails' first processes share with it. One thread: clone() with a new user
 namespace allows no more. Workers talk to it over a unix socket, one JSON object a
-message; what it hands out is the path of a jail's own socket, where the agent listens.
+message; with the answer it hands out a connection to the agent in a jail.
 """
 
 from __future__ import annotations
 
+import array
 import binascii
 import contextlib
 import errno
@@ -22,7 +23,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -112,7 +113,7 @@ class Server:
         self._unenforced = [] if groups else list(UNENFORCED_WITHOUT_CGROUPS)
         self._selector = selectors.DefaultSelector()
         uid_base = uids.first if uids is not None else None
-        self._pool = JailPool(config, folder, groups, uid_base, self)
+        self._pool = JailPool(config, groups, uid_base, self)
         self._by_key: dict[str, Jail] = {}
         self._refused_keys: OrderedDict[str, None] = OrderedDict()
         self._waiting: deque[Waiting] = deque()
@@ -234,10 +235,15 @@ class Server:
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self._send(worker, {"error": "bad_request", "message": repr(error)})
 
-    def _send(self, worker: Worker, message: Mapping[str, Any]) -> bool:
-        """Answer a worker; False when it is gone."""
+    def _send(
+        self, worker: Worker, message: Mapping[str, Any], handed: Sequence[int] = ()
+    ) -> bool:
+        """Answer a worker, with descriptors if need be; False when it is gone."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handed))]
         try:
-            worker.connection.send(json.dumps(message).encode())
+            worker.connection.sendmsg(
+                [json.dumps(message).encode()], rights if handed else ()
+            )
         except OSError:
             self._forget_worker(worker)
             return False
@@ -258,7 +264,7 @@ class Server:
         if operation == "take":
             self._take(worker, request)
         elif operation == "attach":
-            self._send(worker, self._attach(str(request["key"])))
+            self._attach(worker, str(request["key"]))
         elif operation == "give_back":
             self._send(worker, self._give_back(str(request["key"])))
         elif operation == "held":
@@ -282,12 +288,15 @@ class Server:
             "problem": self._problem,
         }
 
-    def _attach(self, key: str) -> dict[str, Any]:
+    def _attach(self, worker: Worker, key: str) -> None:
         found = self._by_key.get(key)
         if found is None:
             self._refuse_key(key)
             raise Refused("gone", "no sandbox has this key")
-        return self._handout(found)
+        try:
+            self._connect(worker, found)
+        except OSError as error:
+            raise Refused("gone", "the sandbox of this key has ended") from error
 
     def _give_back(self, key: str) -> dict[str, Any]:
         """End the jail of a run that could not be sent, or that is over."""
@@ -296,8 +305,11 @@ class Server:
         self._refuse_key(key)
         return {}
 
-    def _handout(self, taken: Jail) -> dict[str, Any]:
-        return {"jail": taken.name, "unenforced": self._unenforced}
+    def _connect(self, worker: Worker, taken: Jail) -> bool:
+        """Hand a worker a connection to a jail; False when the worker is gone."""
+        with self._pool.connect(taken) as connection:
+            answer = {"unenforced": self._unenforced}
+            return self._send(worker, answer, [connection.fileno()])
 
     def _refuse_key(self, key: str) -> None:
         """Never start this key any more; the oldest of many are forgotten."""
@@ -351,7 +363,12 @@ class Server:
         hold_s = wish.wall_s + self._outcome_linger_s + _OVERDUE_S
         ready.give_up_at = time.monotonic() + hold_s
         self._by_key[wish.key] = ready
-        if not self._send(worker, self._handout(ready)):
+        try:
+            is_handed = self._connect(worker, ready)
+        except OSError as error:
+            self._pool.kill(ready)
+            raise Refused("unavailable", "the jail ended at once") from error
+        if not is_handed:
             self._pool.kill(ready)
 
 
@@ -377,20 +394,17 @@ class Folder:
         os.write(note, "\n".join(paths).encode())
         os.close(note)
 
-    def listen(self, name: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, kind)
+    def listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Through the descriptor, as the path may be long, and is not ours to see.
-        listener.bind(f"/proc/self/fd/{self._fd}/{name}")
+        listener.bind(f"/proc/self/fd/{self._fd}/{SOCKET_NAME}")
         listener.listen(128)
         return listener
 
-    def forget(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._fd)
-
     def remove(self) -> None:
         for entry in sorted(os.listdir(self._fd), key=LOCK_NAME.__eq__):
-            self.forget(entry)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry, dir_fd=self._fd)
         with contextlib.suppress(OSError):
             os.rmdir(self.name, dir_fd=self._state_fd)
 
@@ -427,7 +441,7 @@ def clear_dead_servers(state: Path) -> None:
 
 
 def clear_left_overs(folder: Path) -> None:
-    """Remove a dead server's cgroups, with who is still in them, and its sockets."""
+    """Remove a dead server's cgroups, with who is still in them, and its socket."""
     note = folder / CGROUPS_NAME
     if note.is_file():
         for path in note.read_text().splitlines():
@@ -458,7 +472,7 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
         inside = list(range(uids.first, uids.first + config.max_jails))
     jail.build_root(str(state), config.read_only, inside, rootless=rootless)
     jail.settle(rootless=rootless)
-    listener = folder.listen(SOCKET_NAME, socket.SOCK_SEQPACKET)
+    listener = folder.listen()
     return Server(config, folder, groups, uids), listener
 
 

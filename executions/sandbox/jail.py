@@ -111,6 +111,8 @@ _NAMESPACES: Final = (
 # for less scratch.
 SHRINK: Final = "scratch "
 READY: Final = b"+"
+# What it hears there, with a follower's connection.
+FOLLOWER: Final = b"f"
 FAILED: Final = b"!"
 
 
@@ -376,6 +378,26 @@ class _Within:
             os.write(fd, b"0")
 
 
+class Door:
+    """An agent.Door: the server hands in each follower's connection.
+
+    They come on the control socket, on which a jail hears nothing else.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def fileno(self) -> int:
+        return self._control.fileno()
+
+    def accept(self) -> int | None:
+        try:
+            _, descriptors = linux.receive_fds(self._control, 1, 1, socket.MSG_DONTWAIT)
+        except OSError:
+            return None
+        return descriptors[0] if descriptors else None
+
+
 class JailConfinement:
     """The agent's side of the cgroups: enter them, read them, ask for more of them."""
 
@@ -448,7 +470,6 @@ class Plan(NamedTuple):
     """All that a jail's first process is made from."""
 
     identity: Identity
-    listener: socket.socket
     control: socket.socket
     mount_fd: int
     cgroup_version: int
@@ -503,7 +524,7 @@ def start(plan: Plan) -> int:
 
 
 def _prepare(plan: Plan) -> _Prepared:
-    kept = [0, 1, 2, plan.listener.fileno(), plan.control.fileno()]
+    kept = [0, 1, 2, plan.control.fileno()]
     if plan.stage is not None:
         kept += [*plan.stage.enter, *plan.stage.usage, *plan.home]
     if plan.warm is not None:
@@ -526,7 +547,7 @@ def _be_jail(plan: Plan, prepared: _Prepared) -> NoReturn:
     # Fails when the server died before it could take the jail along.
     plan.control.send(READY)
     agent.serve(
-        plan.listener,
+        Door(plan.control),
         prepared.confinement,
         _PLACES[plan.stage is not None],
         warm=plan.warm,

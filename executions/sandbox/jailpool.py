@@ -16,13 +16,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from executions.sandbox import agent, cgroups, jail
 from executions.sandbox.zygote import Cast, Mould, Zygote, ZygoteLost
-
-if TYPE_CHECKING:
-    from executions.sandbox.forkserver import Folder
 
 # A warm interpreter starts under these, until a run brings its own limits.
 WARM_MEMORY_BYTES: Final = 1 << 30
@@ -97,13 +94,11 @@ class JailPool:
     def __init__(
         self,
         config: Config,
-        folder: Folder,
         groups: cgroups.Cgroups | None,
         uid_base: int | None,
         loop: Loop,
     ) -> None:
         self._config = config
-        self._folder = folder
         self._groups = groups
         self._uid_base = uid_base
         self._loop = loop
@@ -111,7 +106,7 @@ class JailPool:
         self._jails: dict[str, Jail] = {}
         self._warm: list[Jail] = []
         self._busy_cgroups: deque[str] = deque()
-        # No other server's jail has such a name: a path outlives its server in vain.
+        # No other server's jail has such a name: its cgroups may outlive a killed one.
         self._names = os.urandom(3).hex()
         self._made = 0
         self._zygote = Zygote(self._mould())
@@ -192,6 +187,20 @@ class JailPool:
             taken.stages[0].limit(**limits[0])
         taken.limits = limits
 
+    @staticmethod
+    def connect(taken: Jail) -> socket.socket:
+        """Return a new connection to a jail's agent; raise OSError if it has ended."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                if taken.control is None:
+                    raise BrokenPipeError
+                socket.send_fds(taken.control, [jail.FOLLOWER], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+        return ours
+
     def end_overdue(self) -> None:
         """Kill the jails that are past any time their run could need."""
         now = time.monotonic()
@@ -263,11 +272,9 @@ class JailPool:
         files = self._first_stage(made)
         made.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         made.control.setblocking(False)
-        listener = self._folder.listen(made.name)
         cast = Cast(
             uid=uid,
             prestart=made.prestart,
-            listener=listener,
             control=theirs,
             mount_fd=made.scratch.mount_fd,
             stage=files,
@@ -277,7 +284,6 @@ class JailPool:
             made.pidfd = self._hold(made.pid)
         finally:
             theirs.close()
-            listener.close()
             made.scratch.release_mount()
             _close(files)
         self._loop.watch(made.control, lambda: self._hear(made))
@@ -403,7 +409,6 @@ class JailPool:
         if made.scratch is not None:
             made.scratch.close()
         self._end_stages(made)
-        self._folder.forget(made.name)
         self._free_slots.append(made.slot)
 
     def _end_stages(self, made: Jail, *, before: int | None = None) -> None:

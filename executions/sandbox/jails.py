@@ -25,7 +25,7 @@ from typing import Any, Final
 from executions import runtimes
 from executions.runtimes import build, bytecode
 from executions.runtimes.base import PREPARED, Prestart
-from executions.sandbox import forkserver
+from executions.sandbox import forkserver, linux
 from executions.sandbox.base import (
     RunSpec,
     SandboxError,
@@ -44,6 +44,8 @@ _FIRST_JAIL_TIMEOUT_S: Final = 5.0
 _ANSWER_TIMEOUT_S: Final = 5.0
 _TAKE_TIMEOUT_S: Final = 60.0
 _LONGEST_SOCKET_PATH: Final = 100
+_HANDING: Final = ("take", "attach")
+"""What is answered with a connection to an agent."""
 # What the fork server sees of the host's environment.
 _CLEAN_ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _BOOT: Final = (
@@ -106,9 +108,10 @@ class JailBackend:
             self.discard(spec.key)
             raise
         try:
-            agent = _connect(self._folder / answer["jail"], socket.SOCK_STREAM)
-            return AgentSession.start(agent, spec, unenforced=answer["unenforced"])
-        except (OSError, SandboxUnavailable) as error:
+            return AgentSession.start(
+                answer["agent"], spec, unenforced=answer["unenforced"]
+            )
+        except SandboxUnavailable as error:
             self.discard(spec.key)
             raise SandboxUnavailable(f"the jail ended at once: {error}") from error
 
@@ -128,18 +131,14 @@ class JailBackend:
 
     def held(self) -> list[str]:
         request = {"op": "held"}
-        keys = [
-            key for answer, _ in self._ask_others(request) for key in answer["keys"]
-        ]
+        keys = [key for answer in self._ask_others(request) for key in answer["keys"]]
         return [*keys, *self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)["keys"]]
 
     def attach(self, key: str) -> Session:
-        answer, folder = self._find(key)
-        try:
-            agent = _connect(folder / answer["jail"], socket.SOCK_STREAM)
-        except OSError as error:
-            raise SandboxGone(f"the jail of {key} has ended") from error
-        return AgentSession.attach(agent, key, unenforced=answer["unenforced"])
+        answer = self._find(key)
+        return AgentSession.attach(
+            answer["agent"], key, unenforced=answer["unenforced"]
+        )
 
     def problems(self) -> list[str]:
         deadline = time.monotonic() + _FIRST_JAIL_TIMEOUT_S
@@ -177,7 +176,7 @@ class JailBackend:
     def _folder(self) -> Path:
         return self._state / self._name
 
-    def _find(self, key: str) -> tuple[dict[str, Any], Path]:
+    def _find(self, key: str) -> dict[str, Any]:
         """Ask every fork server here: one of older code may still run that key.
 
         Each that does not have it will refuse to start it.
@@ -185,18 +184,16 @@ class JailBackend:
         request = {"op": "attach", "key": key}
         for found in self._ask_others(request):
             return found
-        return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S), self._folder
+        return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)
 
-    def _ask_others(
-        self, request: Mapping[str, Any]
-    ) -> Iterator[tuple[dict[str, Any], Path]]:
+    def _ask_others(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Ask the fork servers of other code; yield what those say that can."""
         for folder in self._other_servers():
             with (
                 contextlib.suppress(OSError, SandboxUnavailable, SandboxGone),
                 contextlib.closing(_Connection(folder)) as connection,
             ):
-                yield connection.ask(request, _ANSWER_TIMEOUT_S), folder
+                yield connection.ask(request, _ANSWER_TIMEOUT_S)
 
     def _other_servers(self) -> Iterator[Path]:
         for entry in sorted(self._state.iterdir()):
@@ -338,7 +335,7 @@ class _Connection:
     """A connection to a fork server; one request at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._socket = _connect(folder / forkserver.SOCKET_NAME, socket.SOCK_SEQPACKET)
+        self._socket = _connect(folder / forkserver.SOCKET_NAME)
         self.usable = True
 
     def is_open(self) -> bool:
@@ -346,12 +343,17 @@ class _Connection:
         return self.usable and not _has_input(self._socket.fileno(), 0)
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Return the answer; raise SandboxUnavailable or SandboxGone if it is no."""
+        """Return the answer; raise SandboxUnavailable or SandboxGone if it is no.
+
+        A connection that came with it is its "agent".
+        """
         self.usable = False  # until the answer is here
         self._socket.settimeout(timeout_s)
         try:
             self._socket.send(json.dumps(request).encode())
-            message = self._socket.recv(forkserver.MESSAGE_BYTES)
+            message, handed = linux.receive_fds(
+                self._socket, forkserver.MESSAGE_BYTES, 1
+            )
         except TimeoutError as error:
             raise _NoAnswer("no jail became free in time") from error
         except OSError as error:
@@ -360,7 +362,11 @@ class _Connection:
             raise _ServerEnded("the fork server ended")
         self.usable = True
         answer: dict[str, Any] = json.loads(message)
+        for descriptor in handed:
+            answer["agent"] = socket.socket(fileno=descriptor)
         if "error" not in answer:
+            if request["op"] in _HANDING and not handed:
+                raise _NoAnswer("this process has too many open files")
             return answer
         if answer["error"] == "gone":
             raise SandboxGone(answer["message"])
@@ -370,9 +376,9 @@ class _Connection:
         self._socket.close()
 
 
-def _connect(path: Path, kind: int) -> socket.socket:
+def _connect(path: Path) -> socket.socket:
     """Connect to a unix socket, also where its path is longer than sockets allow."""
-    connection = socket.socket(socket.AF_UNIX, kind)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:
             connection.connect(str(path))

@@ -6,6 +6,7 @@ fork server and zygote have one thread, and clone() must not let another one in 
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
 import os
@@ -15,6 +16,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
+_INT_BYTES: Final = array.array("i").itemsize
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -376,6 +378,22 @@ def gaps_between(kept: Iterable[int]) -> list[tuple[int, int]]:
 def close_ranges(ranges: Iterable[tuple[int, int]]) -> None:
     for first, last in ranges:
         close_range(first, last)
+
+
+def receive_fds(
+    connection: socket.socket, size: int, most: int, flags: int = 0
+) -> tuple[bytes, list[int]]:
+    """Receive a message with up to `most` descriptors, which no program inherits.
+
+    As socket.recv_fds(), which drops that flag.
+    """
+    room = socket.CMSG_SPACE(most * _INT_BYTES)
+    flags |= socket.MSG_CMSG_CLOEXEC
+    words, ancillary, _, _ = connection.recvmsg(size, room, flags)
+    descriptors = array.array("i")
+    for _, _, data in ancillary:
+        descriptors.frombytes(data)
+    return words, list(descriptors)
 
 
 def set_hostname(name: bytes) -> None:

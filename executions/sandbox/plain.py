@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from executions.runtimes.base import Prestart
 from executions.sandbox import scratch
-from executions.sandbox.agent import Bounds, Place, Usage, Warm, serve
+from executions.sandbox.agent import Bounds, Listener, Place, Usage, Warm, serve
 from executions.sandbox.base import RunSpec, SandboxGone, SandboxUnavailable
 from executions.sandbox.session import AgentSession
 
@@ -260,7 +260,7 @@ def main(text: str) -> NoReturn:
         has_own_uid=False,
     )
     serve(
-        socket.socket(fileno=config["listener"]),
+        Listener(socket.socket(fileno=config["listener"])),
         NoConfinement(),
         place,
         warm=None if config["warm"] is None else Warm(**config["warm"]),

@@ -17,7 +17,7 @@ from typing import Final
 from executions.sandbox import linux
 from executions.sandbox.agent import Agent, Bounds, Place, Warm
 from executions.sandbox.cgroups import StageFiles
-from executions.sandbox.jail import ENVIRONMENT, JailConfinement
+from executions.sandbox.jail import ENVIRONMENT, FOLLOWER, Door, JailConfinement
 from executions.sandbox.protocol import FROM_AGENT, Decoder, encode
 
 LIVES: Final = 12
@@ -103,21 +103,17 @@ class _Follower:
 
 def _live(cgroup_version: int) -> bool:
     """Be an agent until its run is acknowledged; return whether all went well."""
-    with _folder() as folder, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{folder}/socket")
-        listener.listen(1)
-        with (
-            _stage(folder, cgroup_version) as stage,
-            socket.socket(socket.AF_UNIX) as sock,
-        ):
-            sock.connect(f"{folder}/socket")
-            confinement = JailConfinement(sock, cgroup_version, stage, stage.enter)
+    server, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
+    with server, control, ours, theirs:
+        socket.send_fds(server, [FOLLOWER], [theirs.fileno()])
+        with _folder() as folder, _stage(folder, cgroup_version) as stage:
+            confinement = JailConfinement(control, cgroup_version, stage, stage.enter)
             place = Place(folder, {**ENVIRONMENT, "TMPDIR": folder}, is_init=False)
-            agent = Agent(
-                listener, confinement, place, _WARM, Bounds(linger_s=1.0), None
-            )
+            bounds = Bounds(linger_s=1.0)
+            agent = Agent(Door(control), confinement, place, _WARM, bounds, None)
             try:
-                follower = _Follower(agent, sock)
+                follower = _Follower(agent, ours)
                 agent.run_forever()
             finally:
                 agent.close()

@@ -8,7 +8,6 @@ children (CLONE_PARENT): the server reaps them, and they die with it.
 
 from __future__ import annotations
 
-import array
 import errno
 import os
 import select
@@ -21,7 +20,6 @@ from executions.sandbox import agent, cgroups, jail, linux
 from executions.sandbox.rehearsal import Rehearsal
 
 _MESSAGE_BYTES: Final = 1024
-_INT_BYTES: Final = array.array("i").itemsize
 _ANSWER_TIMEOUT_S: Final = 5.0
 _MOST_DESCRIPTORS: Final = 32
 _IDLE_S: Final = 0.005
@@ -48,7 +46,6 @@ class Cast(NamedTuple):
 
     uid: int
     prestart: str
-    listener: socket.socket
     control: socket.socket
     mount_fd: int
     stage: cgroups.StageFiles | None
@@ -91,13 +88,7 @@ class Zygote:
     def _tell(self, cast: Cast) -> None:
         connection = self._socket or self._fork()
         enter, usage = cast.stage or ((), ())
-        descriptors = [
-            cast.listener.fileno(),
-            cast.control.fileno(),
-            cast.mount_fd,
-            *enter,
-            *usage,
-        ]
+        descriptors = [cast.control.fileno(), cast.mount_fd, *enter, *usage]
         words = f"{cast.uid} {len(enter)} {cast.prestart}"
         socket.send_fds(connection, [words.encode()], descriptors)
 
@@ -135,7 +126,9 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     while True:
         while rehearsal.left and not select.select([server], [], [], _IDLE_S)[0]:
             rehearsal.go_on()
-        words, descriptors = _receive(server)
+        words, descriptors = linux.receive_fds(
+            server, _MESSAGE_BYTES, _MOST_DESCRIPTORS
+        )
         if not words:
             os._exit(0)
         try:
@@ -145,28 +138,14 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
         server.send(answer.encode())
 
 
-def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
-    """Receive what no program may inherit: socket.recv_fds() drops that flag."""
-    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT_BYTES)
-    words, ancillary, _, _ = server.recvmsg(
-        _MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC
-    )
-    descriptors = array.array("i")
-    for _, _, data in ancillary:
-        descriptors.frombytes(data)
-    return words, list(descriptors)
-
-
 def _start(words: bytes, descriptors: list[int], mould: Mould) -> int:
     uid, count, prestart = words.decode().split(" ")
-    # Their kinds are known, which spares asking for them.
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptors[0])
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptors[1])
-    mount_fd, *files = descriptors[2:]
+    # Its kind is known, which spares asking for it.
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptors[0])
+    mount_fd, *files = descriptors[1:]
     stage = cgroups.StageFiles(files[: int(count)], files[int(count) :])
     plan = jail.Plan(
         identity=jail.Identity(int(uid), mould.rootless),
-        listener=listener,
         control=control,
         mount_fd=mount_fd,
         cgroup_version=mould.cgroup_version,
@@ -176,8 +155,8 @@ def _start(words: bytes, descriptors: list[int], mould: Mould) -> int:
         bounds=mould.bounds,
     )
     try:
-        with listener, control:
+        with control:
             return jail.start(plan)
     finally:
-        for descriptor in descriptors[2:]:
+        for descriptor in descriptors[1:]:
             os.close(descriptor)
