@@ -20,8 +20,8 @@ class Prestart:
     """An interpreter that waits, already started, inside a warm jail.
 
     `argv` is executed in the jail ahead of time, with `env` added and `files` (name to
-    text) written to a folder of its own, for which `{folder}` stands in both. It
-    removes that folder, reads one JSON line from file descriptor 3 (`{"argv": [...],
+    text) in a folder of its own, for which `{folder}` stands in both. It removes that
+    folder if it can, reads one JSON line from file descriptor 3 (`{"argv": [...],
     "env": {...}}`, argv[0] being the program's own file), closes the descriptor, and
     from there on is what `command` with these arguments would be. Only runs whose
     argument list begins with `command` are given to it; all others start afresh.

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415, PTH106, PTH108, PTH120, PTH208
+# ruff: noqa: SIM105, PLC0415, PTH106, PTH108, PTH120, PTH208
 # Runs as `sitecustomize` of an interpreter that was started ahead with `main.py` as its
 # program (see Prestart in base.py). Everything that a start costs has happened by now;
 # opening and running main.py is left to the interpreter itself, so that tracebacks,
@@ -10,18 +10,12 @@ def _wait() -> None:
     import sys
 
     folder = os.path.dirname(__file__)
-    bytecode = os.path.dirname(__cached__)
-    try:
-        for name in os.listdir(bytecode):  # that of another version may be there too
-            os.unlink(f"{bytecode}/{name}")
-        os.rmdir(bytecode)
-    except OSError:
-        pass  # it could not be written
     try:
         os.unlink(__file__)
-        os.rmdir(folder)
     except OSError:
-        pass
+        pass  # it lies where all sandboxes share it
+    else:
+        _remove(folder, os.path.dirname(__cached__))
     sys.path.remove(folder)
     sys.path_importer_cache.pop(folder, None)
     del os.environ["PYTHONPATH"]
@@ -38,6 +32,21 @@ def _wait() -> None:
     for name, text in orders["env"].items():
         os.environ[_joined(name)] = _joined(text)
     sys.argv[1:] = sys.orig_argv[2:] = [_joined(text) for text in orders["argv"][1:]]
+
+
+def _remove(folder: str, bytecode: str) -> None:
+    import os
+
+    try:
+        for name in os.listdir(bytecode):  # that of another version may be there too
+            os.unlink(f"{bytecode}/{name}")
+        os.rmdir(bytecode)
+    except OSError:
+        pass  # it could not be written
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
 
 
 def _joined(text: str) -> str:

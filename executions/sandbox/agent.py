@@ -43,8 +43,8 @@ __all__ = ["Bounds", "Confinement", "Place", "Usage", "Warm", "serve"]
 _COALESCE_S = 0.005
 """How long news wait for more: a short program's all go out in one piece."""
 _COALESCE_INTERACTIVE_S = 0.001
-_COALESCE_START_S = 0.02
-"""The same for a stage's start, which most programs' ends follow soon."""
+_COALESCE_START_S = 0.1
+"""The same from a stage's start on: most programs have ended by then."""
 _REAP_EVERY_S = 0.002
 _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
@@ -104,7 +104,7 @@ class Door(Protocol):
     def fileno(self) -> int:
         """Return what poll() tells to be readable when there is somebody."""
 
-    def accept(self) -> int | None:
+    def accept(self) -> _socket.socket | None:
         """Return the next one's stream socket, or None without waiting for any."""
 
 
@@ -118,12 +118,12 @@ class Listener:
     def fileno(self) -> int:
         return self._listener.fileno()
 
-    def accept(self) -> int | None:
+    def accept(self) -> _socket.socket | None:
         try:
             connection, _ = self._listener.accept()
         except OSError:
             return None
-        return connection.detach()
+        return connection
 
 
 class Bounds(NamedTuple):
@@ -338,9 +338,8 @@ class Agent:
     # --- followers -------------------------------------------------------------------
 
     def _accept(self) -> None:
-        if (descriptor := self._door.accept()) is None:
+        if (sock := self._door.accept()) is None:
             return
-        sock = _socket.socket(fileno=descriptor)
         sock.setblocking(False)
         if sock.family in _TCP_FAMILIES:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -632,11 +631,16 @@ class Agent:
     def news(self) -> None:
         """There is something for the followers; more may come in a moment."""
         current = self._current
-        is_live = current is not None and current.stage.is_interactive
-        self._news_within(_COALESCE_INTERACTIVE_S if is_live else _COALESCE_S)
+        if current is None:
+            self._news_within(_COALESCE_S)
+        elif current.stage.is_interactive:
+            self._news_within(_COALESCE_INTERACTIVE_S)
+        else:
+            self._news_within(_COALESCE_S, current.started_at + _COALESCE_START_S)
 
-    def _news_within(self, delay_s: float) -> None:
-        self._flush_at = min(self._flush_at, time.monotonic() + delay_s)
+    def _news_within(self, delay_s: float, not_before: float = 0.0) -> None:
+        at = max(time.monotonic() + delay_s, not_before)
+        self._flush_at = min(self._flush_at, at)
 
     def _flush(self) -> None:
         self._flush_at = math.inf

@@ -470,7 +470,8 @@ def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.soc
     inside = [jail.ROOTLESS_UID]
     if uids is not None:
         inside = list(range(uids.first, uids.first + config.max_jails))
-    jail.build_root(str(state), config.read_only, inside, rootless=rootless)
+    warm = [jail.warm_in_root(*fields) for fields in config.prestarts.items()]
+    jail.build_root(str(state), config.read_only, inside, warm=warm, rootless=rootless)
     jail.settle(rootless=rootless)
     listener = folder.listen()
     return Server(config, folder, groups, uids), listener

@@ -7,6 +7,7 @@ tmpfs behind every writable folder, /proc, a network without a way out, its own 
 
 from __future__ import annotations
 
+import _socket
 import array
 import contextlib
 import errno
@@ -15,9 +16,9 @@ import resource
 import signal
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from executions.sandbox import agent, cgroups, launcher, linux, seccomp
 
@@ -32,11 +33,13 @@ WRITABLE: Final = {
     HOME: "home",
 }
 ENVIRONMENT: Final = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": "/usr/local/bin:/usr/local/go/bin:/usr/bin:/bin",
     "HOME": HOME,
     "LANG": "C.UTF-8",
     "TMPDIR": "/tmp",  # noqa: S108
 }
+# What the interpreters that are started ahead find ready, a folder for each.
+_STARTS: Final = "/run/start"
 HOSTNAME: Final = "sandbox"
 _HOSTNAME_BYTES: Final = HOSTNAME.encode()
 ROOTLESS_UID: Final = 1000
@@ -151,14 +154,25 @@ class Identity(NamedTuple):
 # ---- the root file system, made once by the fork server ----
 
 
+def warm_in_root(key: str, fields: Mapping[str, Any]) -> agent.Warm:
+    """Return a prestart whose files build_root() puts where all jails see them."""
+    return agent.Warm(**fields, folder=f"{_STARTS}/{key}")
+
+
 def build_root(
-    workspace: str, read_only: Iterable[str], uids: Sequence[int], *, rootless: bool
+    workspace: str,
+    read_only: Iterable[str],
+    uids: Sequence[int],
+    *,
+    warm: Iterable[agent.Warm] = (),
+    rootless: bool,
 ) -> None:
     """Leave the host's file system for a small read-only root.
 
     `workspace` is any existing folder, covered (for this process) while building.
     `read_only` names what toolchains need outside /usr, as `path` or, to be shown
-    elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd. Afterwards the host
+    elsewhere, `path:shown_as`; `uids` get a line in /etc/passwd; the files of `warm`
+    are written. Afterwards the host
     is reachable only by descriptors that were open before. In rootless mode the process
     gains a user namespace first.
     """
@@ -177,6 +191,9 @@ def build_root(
         source, _, shown_as = path.partition(":")
         _show(Path(source), root, shown_as or source)
     _make_devices(root / "dev")
+    for one in warm:
+        Path(f"{root}{_STARTS}").mkdir(mode=0o755, exist_ok=True)
+        launcher.write_files(one, f"{root}{one.folder}")
     # The jails cover it with their own; without it the kernel refuses them one.
     linux.mount("/proc", str(root / "proc"), "", linux.MS_BIND | linux.MS_REC)
     os.chdir(root)
@@ -390,12 +407,17 @@ class Door:
     def fileno(self) -> int:
         return self._control.fileno()
 
-    def accept(self) -> int | None:
+    def accept(self) -> _socket.socket | None:
         try:
             _, descriptors = linux.receive_fds(self._control, 1, 1, socket.MSG_DONTWAIT)
         except OSError:
             return None
-        return descriptors[0] if descriptors else None
+        if not descriptors:
+            return None
+        # Its kind is known, which spares asking for it.
+        return _socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0]
+        )
 
 
 class JailConfinement:

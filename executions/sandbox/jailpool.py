@@ -119,7 +119,8 @@ class JailPool:
             cgroup_version=groups.version if groups else 0,
             home=groups.home if groups else (),
             warm={
-                key: agent.Warm(**fields) for key, fields in config.prestarts.items()
+                key: jail.warm_in_root(key, fields)
+                for key, fields in config.prestarts.items()
             },
             bounds=agent.Bounds(
                 output_total_bytes=config.output_total_bytes,

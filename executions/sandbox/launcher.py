@@ -81,10 +81,10 @@ class Placing(Protocol):
 class Warm(NamedTuple):
     """An interpreter to start ahead of the run (see runtimes.base.Prestart).
 
-    `files` are written into a folder of their own, for which `{folder}` stands in
-    `argv` and in the values of `env`, and `bytecode`, in hexadecimal digits, into its
-    __pycache__. The interpreter takes over a run whose argument list starts with
-    `command`.
+    `files` are in a folder of their own, for which `{folder}` stands in `argv` and in
+    the values of `env`, and `bytecode`, in hexadecimal digits, in its __pycache__. That
+    is `folder` where the sandbox has them already; else they are written. The
+    interpreter takes over a run whose argument list starts with `command`.
     """
 
     key: str
@@ -93,6 +93,7 @@ class Warm(NamedTuple):
     env: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     bytecode: Mapping[str, str] = {}
+    folder: str = ""
 
 
 class Place(NamedTuple):
@@ -283,7 +284,7 @@ def _start_warm(
     Returns None when it cannot be started.
     """
     os.chdir(place.scratch)
-    folder = _prepare(warm, place)
+    folder = warm.folder or _prepare(warm, place)
     env = {name: text.replace("{folder}", folder) for name, text in warm.env.items()}
     argv = [part.replace("{folder}", folder) for part in warm.argv]
     _set_fixed_limits()
@@ -305,26 +306,32 @@ def _start_warm(
             setsigdef=_OWN_SIGNALS,
         )
     except OSError:
-        _clear(warm, folder)
+        if not warm.folder:
+            _clear(warm, folder)
         return None
 
 
 def _prepare(warm: Warm, place: Place) -> str:
     parent = place.env.get("TMPDIR", place.scratch)
     folder = f"{parent}/.start-{warm.key}"
+    write_files(warm, folder)
+    return folder
+
+
+def write_files(warm: Warm, folder: str) -> None:
+    """Make `folder` with what the interpreter finds in it."""
     _write(folder, {name: text.encode() for name, text in warm.files.items()})
     if warm.bytecode:
         content = {name: bytes.fromhex(text) for name, text in warm.bytecode.items()}
         _write(f"{folder}/__pycache__", content)
-    return folder
 
 
 def _write(folder: str, files: Mapping[str, bytes]) -> None:
     with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, mode=0o700)
+        os.mkdir(folder, mode=0o755)
     for name, content in files.items():
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        descriptor = os.open(f"{folder}/{name}", flags, 0o600)
+        descriptor = os.open(f"{folder}/{name}", flags, 0o644)
         try:
             os.write(descriptor, content)  # a regular file takes all of it
         finally:

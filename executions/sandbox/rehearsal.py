@@ -30,8 +30,7 @@ _WARM: Final = Warm(
     key=_KEY,
     argv=("sh", "-c", "read -r orders <&3 && cat hello"),
     command=("sh", "hello"),
-    files={"start": "#"},
-    bytecode={"start": "00"},
+    folder="/",
 )
 # What the kernel would tell of an unused cgroup, see cgroups.read_usage().
 _USAGE: Final = {

@@ -140,10 +140,14 @@ class AgentSession:
     ) -> AgentSession:
         """Follow the run `key` of this agent from its beginning.
 
-        events() raises SandboxGone if the agent has another run, or none.
+        Raises SandboxGone when it hangs up before it has heard that; so does events()
+        if the agent has another run, or none.
         """
         session = cls(sock, unenforced=unenforced)
-        session._open(_hello(token) + encode("attach", {"key": key, "seen": []}))
+        try:
+            session._open(_hello(token) + encode("attach", {"key": key, "seen": []}))
+        except SandboxUnavailable as error:
+            raise SandboxGone("the sandbox closed the connection") from error
         return session
 
     def _open(self, data: bytes) -> None:

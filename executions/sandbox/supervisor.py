@@ -128,7 +128,7 @@ class Supervision:
         self._status: int | None = None
         self._end = ""
         self._failure: CannotStart | None = None
-        self._started_at = time.monotonic()
+        self.started_at = time.monotonic()
         self._first_output_at: float | None = None
         self._wall_at = math.inf
         self._usage_at = math.inf
@@ -154,13 +154,13 @@ class Supervision:
             "env": {**env, **stage.env},
             "rlimits": rlimits(stage.limits, with_processes=nproc),
         }
-        self._started_at = time.monotonic()
+        self.started_at = time.monotonic()
         try:
             child.start(orders)
         except CannotStart as failure:
             self.fail(failure)
             return
-        self._wall_at = self._started_at + stage.limits["wall_time_ms"] / 1000
+        self._wall_at = self.started_at + stage.limits["wall_time_ms"] / 1000
         self._plan_usage(0)
         for fd, name in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             self._streams[fd] = name
@@ -374,9 +374,9 @@ class Supervision:
             "exit_code": os.WEXITSTATUS(status) if end == "exited" else None,
             "signal": os.WTERMSIG(status) if end == "signalled" else None,
             "cpu_time_ms": cpu_ns // 1_000_000,
-            "wall_time_ms": _ms(self._ended_at - self._started_at),
+            "wall_time_ms": _ms(self._ended_at - self.started_at),
             "memory_peak_bytes": peak,
-            "first_output_ms": None if first is None else _ms(first - self._started_at),
+            "first_output_ms": None if first is None else _ms(first - self.started_at),
             "stdout": self.captures["stdout"].kept(),
             "stderr": self.captures["stderr"].kept(),
             "measured_by": "cgroup" if usage else "rusage",

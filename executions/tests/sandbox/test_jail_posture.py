@@ -154,7 +154,7 @@ def test_host_folders_are_absent(jailed: Runner) -> None:
     )
     is_there, root, home, run, sys, var = json.loads(case.stdout.head)
     assert not is_there
-    assert (root, home, run, sys) == ([], ["runner"], [], [])
+    assert (root, home, run, sys) == ([], ["runner"], ["start"], [])
     assert set(var) <= {"tmp", "lib"}
 
 
