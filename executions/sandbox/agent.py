@@ -105,7 +105,10 @@ class Door(Protocol):
         """Return what poll() tells to be readable when there is somebody."""
 
     def accept(self) -> _socket.socket | None:
-        """Return the next one's stream socket, or None without waiting for any."""
+        """Return the next one's stream socket, or None without waiting for any.
+
+        Raises EOFError when nobody can ever come: the agent ends.
+        """
 
 
 class Listener:
@@ -338,7 +341,12 @@ class Agent:
     # --- followers -------------------------------------------------------------------
 
     def _accept(self) -> None:
-        if (sock := self._door.accept()) is None:
+        try:
+            sock = self._door.accept()
+        except EOFError:
+            self.end()
+            return
+        if sock is None:
             return
         sock.setblocking(False)
         if sock.family in _TCP_FAMILIES:

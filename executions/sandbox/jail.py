@@ -1,8 +1,9 @@
 """What a jail is made of: its file system, its namespaces and what it may not do.
 
 The fork server calls build_root() once, which leaves it in a small read-only root of
-its own. Each jail is then a clone() of its zygote that adds what is private to it: one
-tmpfs behind every writable folder, /proc, a network without a way out, its own uid.
+its own. Each jail is then a clone() of its zygote, in a network that this found for it
+(networks.py). It adds what else is private to it: one tmpfs behind every writable
+folder, /proc, its own uid.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from executions.sandbox import agent, cgroups, launcher, linux, seccomp
+from executions.sandbox import agent, cgroups, launcher, linux, networks, seccomp
 
 SCRATCH: Final = "/box"
 HOME: Final = "/home/runner"
@@ -105,7 +106,6 @@ _NAMESPACES: Final = (
     | linux.CLONE_NEWPID
     | linux.CLONE_NEWIPC
     | linux.CLONE_NEWUTS
-    | linux.CLONE_NEWNET
     | linux.CLONE_NEWCGROUP
 )
 
@@ -119,14 +119,22 @@ FOLLOWER: Final = b"f"
 FAILED: Final = b"!"
 
 
+_USED_UP: Final = {
+    "unshare": "user namespaces are used up or off: raise user.max_user_namespaces",
+    networks.UNSHARE: (
+        "network namespaces are used up or off: raise user.max_net_namespaces"
+    ),
+}
+
+
 def explain(error: OSError, *, rootless: bool) -> str:
     """Say in plain words why no jail can be made, and what would help."""
     what = str(error.filename or "")
     denied = error.errno in (errno.EPERM, errno.EACCES)
     if error.errno == errno.ENOSYS:
         return f"this kernel or machine is not supported ({what}: {error.strerror})"
-    if error.errno == errno.ENOSPC and what == "unshare":
-        return "user namespaces are used up or off: raise user.max_user_namespaces"
+    if error.errno == errno.ENOSPC and what in _USED_UP:
+        return _USED_UP[what]
     if denied and what == "mount /proc" and rootless:
         return "a container around us hides parts of /proc: run it with them unmasked"
     if denied and rootless:
@@ -409,9 +417,13 @@ class Door:
 
     def accept(self) -> _socket.socket | None:
         try:
-            _, descriptors = linux.receive_fds(self._control, 1, 1, socket.MSG_DONTWAIT)
+            message, descriptors = linux.receive_fds(
+                self._control, 1, 1, socket.MSG_DONTWAIT
+            )
         except OSError:
             return None
+        if not message:
+            raise EOFError("the server does not know this jail any more")
         if not descriptors:
             return None
         # Its kind is known, which spares asking for it.
@@ -528,7 +540,8 @@ class _Prepared(NamedTuple):
 def start(plan: Plan) -> int:
     """Start a jail with its agent; return the pid of its first process.
 
-    It is a child of the caller's parent, as the caller is a zygote.
+    It is a child of the caller's parent, as the caller is a zygote, and in the caller's
+    network.
     """
     flags = _NAMESPACES | (linux.CLONE_NEWUSER if plan.identity.rootless else 0)
     prepared = _prepare(plan)
@@ -588,7 +601,6 @@ def _enter(plan: Plan, prepared: _Prepared) -> None:
         _map_user(plan.identity.uid, *prepared.outer)
     _mount_all(plan.mount_fd)
     linux.set_hostname(_HOSTNAME_BYTES)
-    linux.loopback_up()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
 

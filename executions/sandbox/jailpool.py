@@ -275,6 +275,7 @@ class JailPool:
         made.control.setblocking(False)
         cast = Cast(
             uid=uid,
+            slot=made.slot,
             prestart=made.prestart,
             control=theirs,
             mount_fd=made.scratch.mount_fd,

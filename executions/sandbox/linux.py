@@ -163,8 +163,9 @@ def clone(flags: int) -> int:
     return int(pid)
 
 
-def unshare(flags: int) -> None:
-    _check(_c_unshare(flags), "unshare")
+def unshare(flags: int, what: str = "unshare") -> None:
+    """Leave namespaces for new ones; an OSError has `what` as its file name."""
+    _check(_c_unshare(flags), what)
 
 
 def setns(fd: int, kind: int) -> None:

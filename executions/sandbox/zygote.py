@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from executions.sandbox import agent, cgroups, jail, linux
+from executions.sandbox.networks import Networks
 from executions.sandbox.rehearsal import Rehearsal
 
 _MESSAGE_BYTES: Final = 1024
@@ -27,8 +28,8 @@ _IDLE_S: Final = 0.005
 
 
 class ZygoteLost(OSError):
-    """It ended or fell silent over a jail. That one ends too, once it finds out that
-    nobody holds the other end of its control socket: ask for another, made anew."""
+    """It ended or fell silent over a jail. That one ends too, once the caller has closed
+    the other end of its control socket: ask for another, made anew."""
 
 
 class Mould(NamedTuple):
@@ -42,9 +43,13 @@ class Mould(NamedTuple):
 
 
 class Cast(NamedTuple):
-    """What one jail has for itself; `prestart` names one of the mould's, or none."""
+    """What one jail has for itself; `prestart` names one of the mould's, or none.
+
+    No other living jail has its `slot`.
+    """
 
     uid: int
+    slot: int
     prestart: str
     control: socket.socket
     mount_fd: int
@@ -89,7 +94,7 @@ class Zygote:
         connection = self._socket or self._fork()
         enter, usage = cast.stage or ((), ())
         descriptors = [cast.control.fileno(), cast.mount_fd, *enter, *usage]
-        words = f"{cast.uid} {len(enter)} {cast.prestart}"
+        words = f"{cast.uid} {cast.slot} {len(enter)} {cast.prestart}"
         socket.send_fds(connection, [words.encode()], descriptors)
 
     def _answer(self) -> int:
@@ -122,6 +127,7 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     # Nothing of the server's: whoever waits for one of its ends would wait for us too.
     linux.close_ranges(linux.gaps_between([0, 1, 2, server.fileno(), *mould.home]))
     signal.set_wakeup_fd(-1)
+    networks: Networks | None = None
     rehearsal = Rehearsal(mould.cgroup_version)
     while True:
         while rehearsal.left and not select.select([server], [], [], _IDLE_S)[0]:
@@ -132,14 +138,17 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
         if not words:
             os._exit(0)
         try:
-            answer = str(_start(words, descriptors, mould))
+            networks = networks or Networks()
+            answer = str(_start(words, descriptors, mould, networks))
         except OSError as error:
             answer = f"0 {error.errno} {error.filename or ''}"
         server.send(answer.encode())
 
 
-def _start(words: bytes, descriptors: list[int], mould: Mould) -> int:
-    uid, count, prestart = words.decode().split(" ")
+def _start(
+    words: bytes, descriptors: list[int], mould: Mould, networks: Networks
+) -> int:
+    uid, slot, count, prestart = words.decode().split(" ")
     # Its kind is known, which spares asking for it.
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptors[0])
     mount_fd, *files = descriptors[1:]
@@ -156,7 +165,11 @@ def _start(words: bytes, descriptors: list[int], mould: Mould) -> int:
     )
     try:
         with control:
-            return jail.start(plan)
+            networks.enter(int(slot))
+            try:
+                return jail.start(plan)
+            finally:
+                networks.leave()
     finally:
         for descriptor in descriptors[1:]:
             os.close(descriptor)
