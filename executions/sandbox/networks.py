@@ -34,7 +34,7 @@ class Networks:
         self._unused = b""
 
     def leave(self) -> None:
-        """Go home; end the process if that fails, as it must not stay with a program."""
+        """Go home; end the process if that fails: it must not stay with a program."""
         try:
             linux.setns(self._home, linux.CLONE_NEWNET)
         except OSError:
