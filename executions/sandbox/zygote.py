@@ -28,8 +28,8 @@ _IDLE_S: Final = 0.005
 
 
 class ZygoteLost(OSError):
-    """It ended or fell silent over a jail. That one ends too, once the caller closes the
-    other end of its control socket: ask for another, made anew."""
+    """It ended or fell silent over a jail. That one ends too, once the caller closes
+    the other end of its control socket: ask for another, made anew."""
 
 
 class Mould(NamedTuple):
