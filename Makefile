@@ -8,8 +8,8 @@ VENV := .venv/bin/python
 TEST := $(VENV) -m scripts.test
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev python-version packages test-packages run test test-fast test-db test-jail \
-	test-runtimes test-guest test-page test-faults test-load lint format type bench clean
+.PHONY: help install install-dev python-version packages test-packages run test test-quick test-fast test-db \
+	test-jail test-runtimes test-guest test-page test-faults test-load lint format type bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -20,7 +20,10 @@ run: packages .venv/installed ## Set up, start the server, run a first program (
 test: test-packages .venv/installed-dev ## Every test, with the servers they need (TIERS="fast db": these)
 	@$(TEST) $(TIERS)
 
-test-fast: .venv/installed-dev ## Style, types and all tests that need no server (under a minute)
+test-quick: .venv/installed-dev ## Style and the tests that take no time (under a minute)
+	@$(TEST) style quick
+
+test-fast: .venv/installed-dev ## Style, types and all tests that need no server
 	@$(TEST) style types fast
 
 test-db: .venv/installed-dev ## The tests on real PostgreSQL and Redis servers

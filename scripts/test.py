@@ -1,6 +1,6 @@
 """Run the tests tier by tier, with the servers that each tier needs.
 
-    python -m scripts.test                 every tier
+    python -m scripts.test                 every tier (but "quick", a part of "fast")
     python -m scripts.test fast db         these
     python -m scripts.test db -- -k claim  arguments after -- go to pytest
 
@@ -40,11 +40,18 @@ STOP_S = 60
 # On another kernel, as a user without root: `make run`, and the jails' own tests.
 GUEST = (
     *(PYTHON, "-m", "scripts.uml.run", "--timeout", "1500"),
-    *("--env", "VAR_DIR=/tmp/var", "--env", "LEAK_RUNS=40", "--", ".venv/bin/python"),
+    *("--env", "VAR_DIR=/tmp/var", "--env", "LEAK_RUNS=24", "--", ".venv/bin/python"),
 )
 IN_GUEST = (
     (*GUEST, "-m", "scripts.run_local", "--once"),
-    (*GUEST, *PYTEST[1:], "-vv", "-m", "jail", "executions/tests/sandbox"),
+    (
+        *GUEST,
+        *PYTEST[1:],
+        "-vv",
+        "-m",
+        "jail and not portable",
+        "executions/tests/sandbox",
+    ),
 )
 
 
@@ -73,7 +80,10 @@ TIERS = {
         is_pytest=False,
     ),
     "types": Tier(((PYTHON, "-m", "mypy", "."),), timeout_s=600, is_pytest=False),
-    # On SQLite and in memory, as the embedded server runs.
+    # On SQLite and in memory, as the embedded server runs; "quick" is a part of "fast".
+    "quick": Tier(
+        pytest(f"not (slow or db or jail or {SLOW})", "-n", "auto"), timeout_s=300
+    ),
     "fast": Tier(pytest(f"not (db or jail or {SLOW})", "-n", "auto"), timeout_s=600),
     # All of them again, and those marked db, on the servers of a deployment.
     "db": Tier(
@@ -93,7 +103,8 @@ TIERS = {
     ),
     "guest": Tier(IN_GUEST, timeout_s=1600, is_pytest=False),
     "page": Tier(pytest("page"), timeout_s=900, needs_servers=True),
-    "fault": Tier(pytest("fault"), timeout_s=2400),
+    # Each has servers of its own: two at a time take less than one after the other.
+    "fault": Tier(pytest("fault", "-n", "2"), timeout_s=2400),
     "load": Tier(pytest("load and not fault"), timeout_s=1800, needs_servers=True),
 }
 
@@ -220,7 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests tier by tier.")
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=", ".join(TIERS))
     own, extra = split(sys.argv[1:])
-    names = parser.parse_args(own).tiers or list(TIERS)
+    names = parser.parse_args(own).tiers or [n for n in TIERS if n != "quick"]
     if unknown := set(names) - set(TIERS):
         parser.error(f"no such tier: {', '.join(sorted(unknown))}")
     # SIGTERM ends like Ctrl-C, so that no server stays behind.

@@ -40,6 +40,7 @@ def look() -> dict[str, Finding]:
     return {finding.part: finding for finding in diagnosis.findings()}
 
 
+@pytest.mark.slow
 def test_doctor_names_migrations_that_were_not_applied(tmp_path: Path) -> None:
     code, parts, stderr = doctor({"VAR_DIR": str(tmp_path), "SANDBOX_BACKEND": "fake"})
     assert code == 1
@@ -48,6 +49,7 @@ def test_doctor_names_migrations_that_were_not_applied(tmp_path: Path) -> None:
     assert "cannot be run here: migrations" in stderr
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_the_rest_when_the_database_is_down(tmp_path: Path) -> None:
     code, parts, _ = doctor(
         {

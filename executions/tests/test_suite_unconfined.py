@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from executions.tests.suites import unconfined
 
 
+@pytest.mark.slow
 def test_suite_fails_without_a_sandbox() -> None:
     faults = unconfined.faults()
     escaped = [

@@ -180,6 +180,7 @@ def post(browser: Client, **headers: str) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_session_needs_its_csrf_token(browser: Client) -> None:
     browser.get("/")
     for headers in ({}, {"X-CSRFToken": "x" * 64}):
@@ -196,6 +197,7 @@ def test_a_form_of_another_site_does_nothing(browser: Client) -> None:
     assert not Execution.objects.exists()
 
 
+@pytest.mark.slow
 def test_logging_in_changes_the_session(owner: Caller) -> None:
     assert owner.user is not None
     owner.user.password = make_password("correct horse")

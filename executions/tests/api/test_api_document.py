@@ -133,6 +133,7 @@ def test_a_sensible_request_id_is_taken_over(nobody: Caller) -> None:
         assert answer["X-Request-ID"] != strange
 
 
+@pytest.mark.slow
 def test_logs_hold_no_secret(web: Web, web_key: str) -> None:
     """Row A14: markers in everything that a caller may send."""
     marker = "MARKER7313"

@@ -122,6 +122,7 @@ def test_a_malformed_body_is_refused_cheaply(client: Client, name: str) -> None:
     assert rss_bytes(pid) - rss_before < 100 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
@@ -222,6 +223,7 @@ SLOW_STARTS: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SLOW_STARTS)
 def test_slow_clients_harm_nobody_and_are_cut_off(slow_web: Web, kind: str) -> None:
     """A hundred of them, on a server of four threads."""
@@ -262,6 +264,7 @@ def _probe(web: Web) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.slow
 def test_without_the_database_the_answer_is_503(tmp_path: Path) -> None:
     nowhere = "postgres://nobody@127.0.0.1:1/none"
     web = Web(tmp_path, DATABASE_URL=nowhere, DATABASE_CONNECT_TIMEOUT_S="1")

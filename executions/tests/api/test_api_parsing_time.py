@@ -34,6 +34,7 @@ except ApiError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES.keys())
 def test_body_is_refused_in_linear_time(piece: bytes) -> None:
     body = b"," * 40 + b'"' + piece * (LENGTH // len(piece))

@@ -151,6 +151,7 @@ def test_webserver_forgets_who_left_while_it_answered(server: InProcess) -> None
     assert not inner._receiving
 
 
+@pytest.mark.slow
 def test_webserver_keeps_many_busy_connections_apart(server: InProcess) -> None:
     problems = []
 
@@ -307,6 +308,7 @@ def test_webserver_serves_others_beside_slow_ones(server: InProcess) -> None:
     del slow
 
 
+@pytest.mark.slow
 def test_webserver_leaves_those_who_do_not_read(server: InProcess) -> None:
     """As many as there are threads; none of them ever takes its answer."""
     deaf = [Talk(server, GET.replace(b"/a", b"/large")) for _ in range(4)]

@@ -55,6 +55,7 @@ def test_adopt_follows_what_a_dead_owner_left(
     eventually(lambda: held.is_acknowledged)
 
 
+@pytest.mark.slow
 def test_adopt_waits_one_lease_length_before_it_judges(
     execution: Execution, held: FakeRun, make_worker: MakeWorker, settings: Any
 ) -> None:

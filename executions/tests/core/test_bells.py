@@ -43,6 +43,7 @@ def test_submit_rings(submit: Submit) -> None:
     assert bells.unheard() == 1
 
 
+@pytest.mark.slow
 def test_a_submit_without_a_broker_succeeds(
     submit: Submit, django_capture_on_commit_callbacks: Any, elsewhere: None
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_scheduler_rings_for_each_row_that_is_due(submit: Submit) -> None:
     assert scheduler.ring_for_forgotten(FORGOTTEN_S) == 3
 
 
+@pytest.mark.slow
 def test_a_broker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     with Redis(tmp_path / "redis") as server, broker_at(server.url):

@@ -104,6 +104,7 @@ def test_waiter_sleeps_through_other_runs(channel: Channel) -> None:
         assert not waiter.wait(0.3)
 
 
+@pytest.mark.slow
 def test_a_thousand_threads_can_wait(channel: Channel) -> None:
     runs = [uuid4() for _ in range(1000)]
     woken: list[bool] = []
@@ -195,6 +196,7 @@ def test_a_long_run_keeps_its_last_news() -> None:
     assert channel._size_bytes == 0
 
 
+@pytest.mark.slow
 def test_a_restarted_redis_wakes_everybody(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     with Redis(tmp_path / "redis") as server:
@@ -269,6 +271,7 @@ def _is_sent(channel: Channel, run: object) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_away_is_not_asked_again_at_once(tmp_path: Path) -> None:
     channel = RedisChannel("redis://127.0.0.1:1/0")
     with pytest.raises(ChannelDown, match=r"127\.0\.0\.1:1"):

@@ -80,6 +80,7 @@ DEPLOYED = {
 }
 
 
+@pytest.mark.slow
 def test_check_deploy_is_clean_as_deployed() -> None:
     done = run("check", "--deploy", "--fail-level", "WARNING", **DEPLOYED)
     assert (done.returncode, done.stderr) == (0, "")
@@ -92,6 +93,7 @@ def test_a_deployment_needs_its_own_secret_key() -> None:
     assert "Set SECRET_KEY" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_machine_keeps_its_secret_key(tmp_path: Any) -> None:
     code = "from django.conf import settings; print(settings.SECRET_KEY)"
     first, second = (
@@ -101,6 +103,7 @@ def test_one_machine_keeps_its_secret_key(tmp_path: Any) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_one_machine_makes_its_folder_whatever_names_the_database(
     tmp_path: Any,
 ) -> None:
@@ -109,6 +112,7 @@ def test_one_machine_makes_its_folder_whatever_names_the_database(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_one_machine_keeps_its_database_to_itself(tmp_path: Any) -> None:
     done = run("migrate", "-v0", VAR_DIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")

@@ -229,6 +229,7 @@ def test_run_goes_on_when_its_input_is_not_read(
     assert bytes(reload(execution).stdout) == b"all the same"
 
 
+@pytest.mark.slow
 def test_a_thread_that_is_done_stays_for_the_next_bell(
     worker: Worker, sandbox: FakeSandbox, submit: Submit
 ) -> None:

@@ -6,9 +6,12 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from testing.servers import Command
 
 
+@pytest.mark.slow
 def test_scheduler_says_once_that_the_database_is_away(tmp_path: Path) -> None:
     env = {
         "ENV_FILE": os.devnull,

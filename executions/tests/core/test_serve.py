@@ -183,6 +183,7 @@ def test_execute_says_what_it_cannot_run(arguments: list[str], said: str) -> Non
     assert re.search(said, str(raised.value))
 
 
+@pytest.mark.slow
 def test_serve_wants_a_migrated_database(tmp_path: Path) -> None:
     env = {
         "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3",

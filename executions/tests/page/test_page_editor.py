@@ -47,6 +47,7 @@ def test_editor_keeps_the_text_as_it_was_typed(page: Client) -> None:
     assert bytes(execution.stdin) == b" 1 \n\n"
 
 
+@pytest.mark.slow
 def test_editor_takes_the_largest_program_in_any_script(page: Client) -> None:
     source = "é" * (MIB // 2)
     form = urlencode({"runtime": "python", "source": source})

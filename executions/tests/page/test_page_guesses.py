@@ -48,6 +48,7 @@ def test_guesses_at_one_page_count_at_the_other(staff: User) -> None:
     assert not is_let_in(PAGES[1], "staff")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_guesses_below_the_bound_do_no_harm(staff: User, page: str) -> None:
     for _ in range(3):

@@ -19,6 +19,7 @@ def test_cpu_time_of_a_loop_is_limited(runner: Runner) -> None:
     assert 300 <= case.cpu_time_ms < 300 + SLACK_MS
 
 
+@pytest.mark.slow
 def test_cpu_time_counts_the_whole_tree(runner: Runner) -> None:
     case = runner.case(
         "import os\n"
@@ -33,6 +34,7 @@ def test_cpu_time_counts_the_whole_tree(runner: Runner) -> None:
     assert 400 <= case.cpu_time_ms < 400 + SLACK_MS
 
 
+@pytest.mark.slow
 def test_cpu_time_counts_a_relay_of_short_lived_children(runner: Runner) -> None:
     case = runner.case(
         "import os, time\n"
@@ -49,6 +51,7 @@ def test_cpu_time_counts_a_relay_of_short_lived_children(runner: Runner) -> None
     assert 400 <= case.cpu_time_ms < 400 + SLACK_MS
 
 
+@pytest.mark.slow
 def test_cpu_time_counts_orphans(runner: Runner) -> None:
     # Each generation leaves a child behind and ends: no parent ever waits for it.
     case = runner.case(
@@ -66,6 +69,7 @@ def test_cpu_time_counts_orphans(runner: Runner) -> None:
     assert 400 <= case.cpu_time_ms < 400 + SLACK_MS
 
 
+@pytest.mark.slow
 def test_cpu_time_is_not_wall_time(runner: Runner) -> None:
     case = runner.case(
         "import time; time.sleep(2); print(1)", limits={"cpu_time_ms": 1_500}
@@ -76,6 +80,7 @@ def test_cpu_time_is_not_wall_time(runner: Runner) -> None:
     assert case.wall_time_ms >= 2_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pause",
     [

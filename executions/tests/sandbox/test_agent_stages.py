@@ -80,6 +80,7 @@ def test_each_case_has_its_own_input_and_outcome(runner: Runner) -> None:
     assert outcome.cases[2].stdout == Output(b"2 ['main.py', '2']\n")
 
 
+@pytest.mark.slow
 def test_one_bad_case_does_not_end_the_others(runner: Runner) -> None:
     outcome = runner.outcome(
         "while input() == 'loop': pass\n",
@@ -91,6 +92,7 @@ def test_one_bad_case_does_not_end_the_others(runner: Runner) -> None:
     assert ends == [End.EXITED, End.CPU_TIME, End.EXITED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_code", [None, BUILD])
 def test_each_case_finds_the_folder_as_the_first_did(
     runner: Runner, compile_code: str | None
@@ -119,6 +121,7 @@ def test_each_case_finds_the_folder_as_the_first_did(
     assert [case.stdout for case in others] == [first.stdout] * 2
 
 
+@pytest.mark.slow
 def test_many_cases_run_in_order(runner: Runner) -> None:
     cases = tuple(Case(args=(str(n),)) for n in range(40))
 
@@ -130,6 +133,8 @@ def test_many_cases_run_in_order(runner: Runner) -> None:
     assert printed == [b"%d\n" % n for n in range(40)]
 
 
+@pytest.mark.slow
+@pytest.mark.portable
 def test_many_cases_that_cannot_start_are_no_burden(runner: Runner) -> None:
     outcome = runner.outcome(
         argv=("./missing",), cases=(Case(),) * 300, limits={"output_bytes": 100}
@@ -139,6 +144,7 @@ def test_many_cases_that_cannot_start_are_no_burden(runner: Runner) -> None:
     assert len(outcome.cases) == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strike",
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from executions.sandbox.base import Case, End, Output, OutputChunk
 from executions.tests.sandbox.conftest import Runner, finish, in_python
 
@@ -95,6 +97,7 @@ def test_live_stdin_waits_for_the_compilation(runner: Runner) -> None:
     assert outcome.cases[0].stdout == Output(b"5\n")
 
 
+@pytest.mark.slow
 def test_live_stdin_of_a_run_that_takes_none_is_dropped(runner: Runner) -> None:
     session = runner.start(
         "import time; time.sleep(0.5); " + COUNT, cases=(Case(b"abc"),)

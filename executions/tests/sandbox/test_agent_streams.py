@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from executions.sandbox.agent import Bounds
 from executions.sandbox.base import End, Output, OutputChunk
 from executions.sandbox.plain import PlainBackend
@@ -85,6 +87,7 @@ def test_background_child_with_the_stream_does_not_delay_the_end(
     assert case.wall_time_ms < 5_000
 
 
+@pytest.mark.slow
 def test_last_words_of_a_killed_program_are_kept(runner: Runner) -> None:
     case = runner.case(
         "import os, time; os.write(1, b'a' * 60_000); time.sleep(60)",

@@ -180,6 +180,7 @@ def _streams(case: StageOutcome) -> list[str]:
     return [re.sub(r"plain-sandbox-\w+|0x[0-9a-f]+", "…", text) for text in texts]
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(("language", "name"), CASES)
 def test_prestarted_program_behaves_like_any_other(
     runner: Runner, language: str, name: str
@@ -191,6 +192,7 @@ def test_prestarted_program_behaves_like_any_other(
     assert warm == run(runner, language, source, None)
 
 
+@pytest.mark.slow
 def test_prestart_costs_the_program_no_start(plain_backend: PlainBackend) -> None:
     plain_backend.prepare("python")
     time.sleep(0.5)

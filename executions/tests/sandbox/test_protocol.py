@@ -164,6 +164,7 @@ def test_decoder_survives_any_bytes(data: bytes) -> None:
             assert decode(data, kinds) == []
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),

@@ -82,6 +82,7 @@ def test_copy_does_not_read_a_sparse_giant(tmp_path: Path) -> None:
         copy(tmp_path)
 
 
+@pytest.mark.slow
 def test_empty_removes_trees_of_any_depth_and_mode(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     outside.mkdir()
