@@ -1,5 +1,32 @@
-# One image for web, worker and scheduler; the languages are Debian's own packages.
-FROM python:3.13-slim-trixie
+# Three images, by --target. `platform` is web, worker and scheduler; `sandbox-python` and
+# `sandbox-all` are what programs run in on Kubernetes. In this order a builder that makes
+# every stage on its way does not make the largest one for the others.
+
+# --- what every sandbox has: the agent, and links from the writable folders to its volume
+
+FROM debian:trixie-slim AS sandbox-base
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/*
+COPY executions/__init__.py executions/limits.py /opt/agent/executions/
+COPY executions/runtimes /opt/agent/executions/runtimes
+COPY executions/sandbox /opt/agent/executions/sandbox
+RUN python3 -m compileall -q /opt/agent
+# See executions/sandbox/pod.py: one memory-backed volume is behind all of them.
+RUN mkdir -p /scratch /home \
+    && ln -s /scratch/box /box \
+    && ln -s /scratch/home /home/runner \
+    && rm -rf /var/tmp && ln -s /scratch/var_tmp /var/tmp
+ENTRYPOINT ["python3", "-I", "-S", "-c", \
+    "import sys; sys.path.insert(0, '/opt/agent'); from executions.sandbox import pod; pod.main()"]
+
+FROM sandbox-base AS sandbox-python
+RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
+USER 65534
+
+# --- the platform
+
+FROM python:3.13-slim-trixie AS platform
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1
 WORKDIR /srv/coding-platform
@@ -24,3 +51,14 @@ RUN SECRET_KEY=unused DATABASE_URL=sqlite:// python manage.py collectstatic --no
 USER platform
 EXPOSE 8002
 CMD ["gunicorn", "-c", "gunicorn.conf.py", "platform_site.wsgi:application"]
+
+# --- every language
+
+FROM sandbox-base AS sandbox-all
+ARG RUNTIMES=""
+RUN apt-get update \
+    && PYTHONPATH=/opt/agent python3 -m executions.runtimes.packages $RUNTIMES \
+       | xargs apt-get install -y --no-install-recommends \
+    && rm -rf /var/lib/apt/lists/*
+RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
+USER 65534

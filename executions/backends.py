@@ -44,6 +44,10 @@ def _make() -> Backend:
         from executions.sandbox import jails  # noqa: PLC0415
 
         return jails.from_settings(settings)
+    if name == "kubernetes":
+        from executions.sandbox import kubernetes  # noqa: PLC0415
+
+        return kubernetes.from_settings(settings)
     if name == "plain":
         from executions.sandbox import plain  # noqa: PLC0415
 

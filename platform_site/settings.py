@@ -300,6 +300,40 @@ SANDBOX_CGROUP: str = env.str("SANDBOX_CGROUP", default="")
 SANDBOX_LINGER_S: float = env.float("SANDBOX_LINGER_S", default=60.0)
 """How long the fork server and its programs outlive the last worker."""
 
+# Of SANDBOX_BACKEND=kubernetes.
+SANDBOX_NAMESPACE: str = env.str(
+    "SANDBOX_NAMESPACE", default="coding-platform-sandboxes"
+)
+SANDBOX_IMAGE: str = env.str("SANDBOX_IMAGE", default="coding-platform-sandbox-all:1")
+"""By digest, where the nodes pull it from a registry."""
+SANDBOX_IMAGES: dict[str, str] = env.dict("SANDBOX_IMAGES", default={})
+"""Another image for the pods of a profile, by its name."""
+SANDBOX_PULL_POLICY: str = env.str("SANDBOX_PULL_POLICY", default="IfNotPresent")
+SANDBOX_PROFILES: dict[str, dict[str, Any]] = env.json(
+    "SANDBOX_PROFILES",
+    default={
+        "small": {
+            "memory_bytes": 256 << 20,
+            "scratch_bytes": 64 << 20,
+            "cpu_request": "25m",
+            "cpu_limit": "1",
+        },
+        "large": {
+            "memory_bytes": 1 << 30,
+            "scratch_bytes": 512 << 20,
+            "cpu_request": "50m",
+            "cpu_limit": "2",
+        },
+    },
+)
+"""The sizes of pods; a runtime names the one that it needs."""
+SANDBOX_RUNTIME_CLASS: str = env.str("SANDBOX_RUNTIME_CLASS", default="")
+SANDBOX_PRIORITY_CLASS: str = env.str("SANDBOX_PRIORITY_CLASS", default="")
+SANDBOX_NODE_SELECTOR: dict[str, str] = env.dict("SANDBOX_NODE_SELECTOR", default={})
+SANDBOX_TOLERATIONS: list[dict[str, Any]] = env.json("SANDBOX_TOLERATIONS", default=[])
+SANDBOX_USER_NAMESPACES: bool = env.bool("SANDBOX_USER_NAMESPACES", default=False)
+"""`hostUsers: false`, which takes Kubernetes 1.33 and a runtime that can do it."""
+
 
 # Limits -----------------------------------------------------------------------------
 

@@ -64,8 +64,8 @@ class Runtime:
     outside /usr, /bin and /lib. `files` are put beside those of the program. `minimum`
     and `compile_minimum` are the limits below which the runtime itself would fail or
     hang; lower requests are raised to them. `name_of` reads from the source what the
-    program is called, where its file cannot have any name. `prepare` is what to do once
-    on a machine (see runtimes.prepare) for speed alone.
+    on a machine (see runtimes.prepare) for speed alone. `profile` names the size of its
+    pods: "large" where there is a compiler, unless said.
     """
 
     key: str
@@ -87,10 +87,14 @@ class Runtime:
     files: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
     name_of: Callable[[str], str | None] | None = None
+    profile: str = ""
 
     def __post_init__(self) -> None:
         for name in ("minimum", "compile_minimum"):
             object.__setattr__(self, name, {**SMALLEST, **getattr(self, name)})
+        if not self.profile:
+            profile = "large" if self.compile is not None else "small"
+            object.__setattr__(self, "profile", profile)
 
 
 def threads(fixed: int, per_cpu: int) -> int:

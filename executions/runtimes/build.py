@@ -84,6 +84,7 @@ def spec(  # noqa: PLR0913 - all but the first are named where it is called
         run=Command(argv, limits, variables),
         cases=tuple(cases),
         prestart=_prestart(runtime, files, argv, limits),
+        profile=runtime.profile,
         interactive=interactive,
     )
 

@@ -61,7 +61,8 @@ class RunSpec:
     """All that a sandbox is told about a run.
 
     `key` names the attempt (`<execution>-<attempt>`); a sandbox accepts one key only.
-    `prestart` names a warm interpreter that may run it (see runtimes.base.Prestart).
+    `prestart` names a warm interpreter that may run it (see runtimes.base.Prestart),
+    `profile` the size of a pod that has room for it.
     With `interactive`, stdin stays open after the case's own until close_stdin.
     """
 
@@ -71,6 +72,7 @@ class RunSpec:
     compile: Command | None = None
     cases: tuple[Case, ...] = (Case(),)
     prestart: str | None = None
+    profile: str = "small"
     interactive: bool = False
 
 

@@ -213,6 +213,30 @@ def read_usage(version: int, fds: Sequence[int]) -> Usage:
     )
 
 
+def own_usage_files(mountinfo: str) -> tuple[int, list[int]]:
+    """Open what tells the use of the cgroup that a container sees as its own.
+
+    Returns the version and descriptors for read_usage(). Raises LookupError where a
+    controller is not mounted, and OSError.
+    """
+    found = list(mounts(mountinfo))
+    is_unified = not any("memory" in mount.options for mount in found)
+    version = 2 if is_unified else 1
+    points: dict[str, str] = {}
+    for mount in found:
+        if mount.version == version:
+            names = mount.options if version == 1 else ("memory", "pids")
+            points.update(dict.fromkeys(names, mount.point))
+    fds = []
+    for controller, name in _USAGE_FILES[version]:
+        folder = os.open(points[controller], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fds.append(_open_file(name, folder))
+        finally:
+            os.close(folder)
+    return version, fds
+
+
 def _counter(text: bytes, name: bytes) -> int:
     for line in text.splitlines():
         key, _, value = line.partition(b" ")

@@ -435,6 +435,8 @@ class Door:
 class JailConfinement:
     """The agent's side of the cgroups: enter them, read them, ask for more of them."""
 
+    limits_memory = True
+
     def __init__(
         self,
         control: socket.socket,

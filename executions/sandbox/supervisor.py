@@ -47,6 +47,8 @@ class Usage(NamedTuple):
 
 
 class Measuring(Protocol):
+    limits_memory: bool
+
     def usage(self, stage: int) -> Usage | None: ...
 
 
@@ -161,7 +163,12 @@ class Supervision:
             self.fail(failure)
             return
         self._wall_at = self.started_at + stage.limits["wall_time_ms"] / 1000
-        self._plan_usage(0)
+        self._plan_usage(
+            0,
+            _LONGEST_POLL_S
+            if self._confinement.limits_memory
+            else _LONGEST_FULL_POLL_S,
+        )
         for fd, name in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             self._streams[fd] = name
             self._watch(fd)
@@ -283,8 +290,12 @@ class Supervision:
         elif cpu_ns > self._cpu_limit_ns:
             self._stop("cpu_time")
         else:
-            near = usage is not None and usage.memory_bytes > self._memory_bytes / 2
-            self._plan_usage(cpu_ns, _LONGEST_FULL_POLL_S if near else _LONGEST_POLL_S)
+            is_near = usage is not None and (
+                not self._confinement.limits_memory
+                or usage.memory_bytes > self._memory_bytes / 2
+            )
+            longest = _LONGEST_FULL_POLL_S if is_near else _LONGEST_POLL_S
+            self._plan_usage(cpu_ns, longest)
 
     def _plan_usage(self, cpu_ns: int, longest: float = _LONGEST_POLL_S) -> None:
         """Look again when the limit could be reached at the earliest, or a bit later.
@@ -306,8 +317,11 @@ class Supervision:
 
     def _holds_too_much(self, usage: Usage | None) -> bool:
         """Tell whether memory got past the limit where the kernel lets it."""
-        allowed = self._memory_bytes * _EXCESS_MEMORY
-        return usage is not None and usage.memory_bytes > allowed
+        if usage is None:
+            return False
+        if not self._confinement.limits_memory:
+            return usage.memory_peak_bytes > self._memory_bytes
+        return usage.memory_bytes > self._memory_bytes * _EXCESS_MEMORY
 
     def _cpu_ns(self, usage: Usage | None) -> int:
         return max(0, self._counted_cpu_ns(usage) - self._cpu_before_ns)
@@ -405,6 +419,8 @@ class Supervision:
             return "failed"
         # A program may outrun the last look at its usage: what counts is what it used.
         if self._oom_kills(usage):
+            return "memory"
+        if not self._confinement.limits_memory and self._holds_too_much(usage):
             return "memory"
         if self._end:
             return self._end

@@ -1,0 +1,185 @@
+"""The pods that programs run in, as the API server is sent them: pure functions.
+
+Bare and single-use, in the terms of Pod Security's "restricted" and beyond: no token,
+no DNS, nothing writable but one memory-backed folder with a size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MIB: Final = 1 << 20
+
+AGENT_PORT: Final = 8088
+CONTAINER: Final = "sandbox"
+# Where the image has links to from /tmp, the working folder and the like; see pod.py.
+SCRATCH: Final = "/scratch"
+APP_LABEL: Final = "app.kubernetes.io/name"
+APP: Final = "coding-platform-sandbox"
+KEY_LABEL: Final = "coding-platform/key"
+PROFILE_LABEL: Final = "coding-platform/profile"
+SELECTOR: Final = f"{APP_LABEL}={APP}"
+FENCE_GATE: Final = "coding-platform/fenced"
+# Process limits count per uid on a node, so no two pods share one. Above what systems
+# hand out to people, services and subordinate ids, below what a signed number holds.
+_FIRST_UID: Final = 1_000_000_000
+_UIDS: Final = 1_000_000_000
+_GRACE_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The size of a pod. Limits of memory and storage are requested as a whole.
+
+    `cpu_request` and `cpu_limit` are Kubernetes quantities ("50m", "1").
+    """
+
+    name: str
+    memory_bytes: int
+    scratch_bytes: int
+    cpu_request: str
+    cpu_limit: str
+
+
+DEFAULT_PROFILES: Final = (
+    Profile("small", 256 * MIB, 64 * MIB, "25m", "1"),
+    Profile("large", 1024 * MIB, 512 * MIB, "50m", "2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What all pods of an installation have in common.
+
+    `runtime_class` and `priority_class` are left out when empty. `deadline_s` is the
+    longest that a pod may live, counted by the kubelet from its start.
+    """
+
+    namespace: str
+    images: Mapping[str, str]
+    service_account: str = "sandbox-none"
+    pull_policy: str = "IfNotPresent"
+    runtime_class: str = ""
+    priority_class: str = ""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    deadline_s: int = 900
+    has_user_namespaces: bool = False
+
+
+def uid_of(name: str) -> int:
+    """Return the numeric user and group of the pod with this name, its own."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return _FIRST_UID + int.from_bytes(digest[:8], "big") % _UIDS
+
+
+def pod(  # noqa: PLR0913 - by keyword
+    name: str,
+    profile: Profile,
+    cluster: Cluster,
+    *,
+    token: str,
+    key: str = "",
+    prestart: str = "",
+    deadline_s: int | None = None,
+) -> dict[str, Any]:
+    """Return a sandbox pod: its agent wants `token` in a follower's first frame.
+
+    `key` names the attempt that it is made for, if it is for one. `prestart` names the
+    interpreter that it starts ahead.
+    """
+    uid = uid_of(name)
+    labels = {APP_LABEL: APP, PROFILE_LABEL: profile.name}
+    if key:
+        labels[KEY_LABEL] = key
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "activeDeadlineSeconds": deadline_s or cluster.deadline_s,
+        "serviceAccountName": cluster.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "hostname": "sandbox",
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["127.0.0.1"]},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": uid,
+            "runAsGroup": uid,
+            "fsGroup": uid,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [*_lost_node(), *map(dict, cluster.tolerations)],
+        "containers": [_container(profile, cluster, token, prestart)],
+        "volumes": [
+            {
+                "name": "scratch",
+                "emptyDir": {
+                    "medium": "Memory",
+                    "sizeLimit": str(profile.scratch_bytes),
+                },
+            }
+        ],
+    }
+    if cluster.has_user_namespaces:
+        spec["hostUsers"] = False
+    if cluster.runtime_class:
+        spec["runtimeClassName"] = cluster.runtime_class
+    if cluster.priority_class:
+        spec["priorityClassName"] = cluster.priority_class
+    if cluster.node_selector:
+        spec["nodeSelector"] = dict(cluster.node_selector)
+    metadata = {"name": name, "namespace": cluster.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def fence(name: str, profile: Profile, cluster: Cluster, *, key: str) -> dict[str, Any]:
+    """Return a pod that takes a name and is never scheduled.
+
+    An owner that was paused before it created its pod finds the name taken.
+    """
+    made = pod(name, profile, cluster, token="", key=key)
+    made["spec"]["schedulingGates"] = [{"name": FENCE_GATE}]
+    return made
+
+
+def _container(
+    profile: Profile, cluster: Cluster, token: str, prestart: str
+) -> dict[str, Any]:
+    whole = {"memory": str(profile.memory_bytes), "ephemeral-storage": str(64 * MIB)}
+    variables = {"SANDBOX_TOKEN": token, "SANDBOX_PRESTART": prestart}
+    return {
+        "name": CONTAINER,
+        "image": cluster.images[profile.name],
+        "imagePullPolicy": cluster.pull_policy,
+        "env": [{"name": n, "value": text} for n, text in variables.items() if text],
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT}],
+        "resources": {
+            "requests": {**whole, "cpu": profile.cpu_request},
+            "limits": {**whole, "cpu": profile.cpu_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
+    }
+
+
+def _lost_node() -> list[dict[str, Any]]:
+    """Have a lost node free its runs within seconds instead of five minutes."""
+    return [
+        {
+            "key": f"node.kubernetes.io/{state}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": 5,
+        }
+        for state in ("not-ready", "unreachable")
+    ]

@@ -1,0 +1,200 @@
+"""One list-and-watch of all sandbox pods for a whole process.
+
+A thread keeps the newest object of every pod and wakes whoever waits for a change of
+one. It does nothing else, as a slow reader is cut off by the API server (410). See the
+Kubernetes documentation on "efficient detection of changes" for the protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from executions.sandbox import pods
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+YOUNG_S = 30.0
+"""A pod that is younger is not taken for gone because a list lacks it."""
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+# How long what was seen last of a pod that is gone is kept for those who ask late.
+_REMEMBER_S: Final = 120.0
+
+
+class TooOld(Exception):
+    """The version to go on from is not kept any more (410): list again."""
+
+
+class Source(Protocol):
+    """Where the watch gets pods from; each call may raise OSError and the like."""
+
+    def list(self) -> tuple[list[dict[str, Any]], str]:
+        """Return all pods and the version that they are of."""
+
+    def follow(self, version: str) -> Iterator[bytes]:
+        """Yield lines of events after a version, until the server ends them.
+
+        Raises TooOld.
+        """
+
+    def interrupt(self) -> None:
+        """Let a follow() in another thread end soon."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of a pod: its newest object, and whether it is gone."""
+
+    pod: dict[str, Any]
+    is_gone: bool = False
+    at: float = 0.0
+
+
+class PodWatch:
+    """Follows all pods of one namespace from a thread of its own.
+
+    `lists`, `failures` and `events` count; `heard_at` is the monotonic time of the last
+    byte from the server.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.lists = self.failures = self.events = 0
+        self.heard_at = time.monotonic()
+        self._source = source
+        self._changed = threading.Condition()
+        self._seen: dict[str, Seen] = {}
+        self._version = ""
+        self._is_listed = False
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="pod-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._source.interrupt()
+        with self._changed:
+            self._changed.notify_all()
+
+    def get(self, name: str) -> Seen | None:
+        with self._changed:
+            return self._seen.get(name)
+
+    def all(self) -> list[Seen]:
+        with self._changed:
+            return list(self._seen.values())
+
+    def wait_listed(self, timeout_s: float) -> bool:
+        """Wait until all pods that there were at the start are known."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_listed, timeout_s)
+
+    def wait_for(
+        self,
+        name: str,
+        look: Callable[[Seen | None], Result],
+        timeout_s: float,
+    ) -> Result | None:
+        """Return what `look` finds in a pod as soon as that is something.
+
+        It is called with what is known now and after each change; None after
+        `timeout_s`, and when the watch is closed.
+        """
+        found: list[Result] = []
+
+        def is_done() -> bool:
+            result = look(self._seen.get(name))
+            if result is not None:
+                found.append(result)
+            return bool(found) or self._is_closed
+
+        with self._changed:
+            self._changed.wait_for(is_done, timeout_s)
+        return found[0] if found else None
+
+    def tell(self, pod: dict[str, Any]) -> None:
+        """Learn of a pod from an answer, before the watch tells of it."""
+        with self._changed:
+            known = self._seen.get(pods.name(pod))
+            if known is None or pods.uid(known.pod) != pods.uid(pod):
+                self._seen[pods.name(pod)] = Seen(pod, at=time.monotonic())
+                self._changed.notify_all()
+
+    # --- the thread ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._is_closed:
+            began = self.events
+            try:
+                if not self._version:
+                    self._list()
+                for line in self._source.follow(self._version):
+                    self._take(line)
+                    if self._is_closed:
+                        return
+            except TooOld:
+                self._version = ""
+            except Exception as error:  # noqa: BLE001 - it must go on whatever happens
+                if self._is_closed:
+                    return
+                self.failures += 1
+                logger.warning("following pods: %s", error)
+            else:
+                pause_s = _FIRST_PAUSE_S
+                continue
+            if self.events > began:
+                pause_s = _FIRST_PAUSE_S
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _list(self) -> None:
+        found, version = self._source.list()
+        now = time.monotonic()
+        self.lists += 1
+        self.heard_at = now
+        with self._changed:
+            listed = {pods.name(pod): pod for pod in found}
+            for name, seen in self._seen.items():
+                other = listed.get(name)
+                # A list from the server's cache can be older than our own create.
+                is_young = now - seen.at < YOUNG_S
+                if other is None and not is_young and not seen.is_gone:
+                    seen.is_gone, seen.at = True, now
+            for name, pod in listed.items():
+                self._seen[name] = Seen(pod, at=now)
+            self._version, self._is_listed = version, True
+            self._changed.notify_all()
+
+    def _take(self, line: bytes) -> None:
+        self.heard_at = time.monotonic()
+        event = json.loads(line)
+        kind, thing = event["type"], event["object"]
+        if kind == "ERROR":
+            if thing.get("code") == 410:  # noqa: PLR2004 - HTTP's "gone"
+                raise TooOld
+            raise RuntimeError(f"the API server: {thing.get('message', thing)}")
+        self._version = thing["metadata"]["resourceVersion"]
+        if kind == "BOOKMARK":
+            return
+        self.events += 1
+        with self._changed:
+            name = pods.name(thing)
+            self._seen[name] = Seen(thing, kind == "DELETED", self.heard_at)
+            self._forget()
+            self._changed.notify_all()
+
+    def _forget(self) -> None:
+        if self.events % 256:
+            return
+        horizon = time.monotonic() - _REMEMBER_S
+        for name in [n for n, s in self._seen.items() if s.is_gone and s.at < horizon]:
+            del self._seen[name]

@@ -1,0 +1,170 @@
+"""The list-and-watch, against a server that misbehaves in every way it may."""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from executions.sandbox.watch import PodWatch, Seen, TooOld
+
+Step = bytes | Exception | None
+
+
+def pod(name: str, version: int, *, uid: str = "", **status: Any) -> dict[str, Any]:
+    metadata = {"name": name, "uid": uid or name, "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {}, "status": status}
+
+
+def event(kind: str, thing: dict[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "object": thing}).encode()
+
+
+class Server:
+    """A watch.Source that says what a test tells it to; None ends a stream."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self.version = "1"
+        self.asked: list[str] = []
+        self.steps: queue.Queue[Step] = queue.Queue()
+
+    def list(self) -> tuple[list[dict[str, Any]], str]:
+        self.asked.append("list")
+        return list(self.listed), self.version
+
+    def follow(self, version: str) -> Iterator[bytes]:
+        self.asked.append(version)
+        while (step := self.steps.get()) is not None:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    def interrupt(self) -> None:
+        self.steps.put(None)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def watch(server: Server) -> Iterator[PodWatch]:
+    made = PodWatch(server)
+    assert made.wait_listed(10)
+    yield made
+    made.close()
+
+
+def address(seen: Seen | None) -> str | None:
+    return seen.pod["status"].get("podIP") if seen else None
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_waiter_is_told_of_a_change(server: Server, watch: PodWatch) -> None:
+    server.steps.put(event("ADDED", pod("a", 2)))
+    server.steps.put(event("MODIFIED", pod("a", 3, podIP="10.0.0.1")))
+    assert watch.wait_for("a", address, 10) == "10.0.0.1"
+
+
+def test_what_is_known_needs_no_change(server: Server, watch: PodWatch) -> None:
+    watch.tell(pod("a", 2, podIP="10.0.0.1"))
+    assert watch.wait_for("a", address, 10) == "10.0.0.1"
+    assert watch.wait_for("b", address, 0.01) is None
+
+
+def test_older_news_does_not_hide_what_the_watch_knows(
+    server: Server, watch: PodWatch
+) -> None:
+    server.steps.put(event("ADDED", pod("a", 5, podIP="10.0.0.1")))
+    assert watch.wait_for("a", address, 10)
+    watch.tell(pod("a", 2))
+    assert watch.wait_for("a", address, 10) == "10.0.0.1"
+
+
+def test_deleted_pod_keeps_its_last_words(server: Server, watch: PodWatch) -> None:
+    server.steps.put(event("DELETED", pod("a", 2, reason="Evicted")))
+    until(lambda: watch.get("a") is not None)
+    seen = watch.get("a")
+    assert seen is not None
+    assert seen.is_gone
+    assert seen.pod["status"]["reason"] == "Evicted"
+
+
+def test_it_goes_on_where_the_stream_ended(server: Server, watch: PodWatch) -> None:
+    server.steps.put(event("ADDED", pod("a", 7)))
+    server.steps.put(event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}))
+    server.steps.put(None)
+    until(lambda: len(server.asked) == 3)
+    assert server.asked == ["list", "1", "9"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [TooOld(), event("ERROR", {"code": 410, "message": "too old resource version"})],
+    ids=["status", "event"],
+)
+def test_too_old_lists_again(server: Server, watch: PodWatch, step: Step) -> None:
+    server.listed = [pod("a", 20)]
+    server.version = "20"
+    server.steps.put(step)
+    until(lambda: len(server.asked) == 4)
+    assert server.asked == ["list", "1", "list", "20"]
+    assert watch.get("a") is not None
+
+
+def test_pod_that_went_unseen_is_gone_once_it_is_old(
+    server: Server, watch: PodWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.steps.put(event("ADDED", pod("a", 2)))
+    until(lambda: watch.get("a") is not None)
+    server.steps.put(TooOld())
+    until(lambda: watch.lists == 2)
+    seen = watch.get("a")
+    # A list may be older than our own create.
+    assert seen is not None
+    assert not seen.is_gone
+    monkeypatch.setattr("executions.sandbox.watch.YOUNG_S", 0.0)
+    server.steps.put(TooOld())
+    until(lambda: watch.lists == 3)
+    seen = watch.get("a")
+    assert seen is not None
+    assert seen.is_gone
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        OSError("reset"),
+        b"not json",
+        event("ERROR", {"code": 500, "message": "etcd"}),
+        b'{"type": "ADDED"}',
+    ],
+    ids=["broken", "nonsense", "error", "no object"],
+)
+def test_it_outlives_whatever_goes_wrong(
+    server: Server, watch: PodWatch, step: Step
+) -> None:
+    server.steps.put(step)
+    server.steps.put(event("ADDED", pod("a", 2, podIP="10.0.0.1")))
+    assert watch.wait_for("a", address, 10) == "10.0.0.1"
+    assert watch.failures == 1
+    assert server.asked == ["list", "1", "1"]
+
+
+def test_close_wakes_whoever_waits(server: Server) -> None:
+    watch = PodWatch(server)
+    server.steps.put(None)
+    watch.close()
+    assert watch.wait_for("a", address, 10) is None
