@@ -263,8 +263,10 @@ class Agent:
 
     def close(self) -> None:
         """Let go of all but what serve() was given; for a process that lives on."""
+        kill_all(is_init=self._place.is_init)
         signal.set_wakeup_fd(-1)
         _signal.signal(_SIGCHLD, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_SIGCHLD,))
         for connection in list(self._connections.values()):
             self._drop(connection)
         if self._child is not None:

@@ -293,10 +293,7 @@ class Server:
         if found is None:
             self._refuse_key(key)
             raise Refused("gone", "no sandbox has this key")
-        try:
-            self._connect(worker, found)
-        except OSError as error:
-            raise Refused("gone", "the sandbox of this key has ended") from error
+        self._connect(worker, found)
 
     def _give_back(self, key: str) -> dict[str, Any]:
         """End the jail of a run that could not be sent, or that is over."""
@@ -307,7 +304,15 @@ class Server:
 
     def _connect(self, worker: Worker, taken: Jail) -> bool:
         """Hand a worker a connection to a jail; False when the worker is gone."""
-        with self._pool.connect(taken) as connection:
+        try:
+            connection = self._pool.connect(taken)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Refused("gone", "the sandbox has ended") from error
+        except OSError as error:
+            # It lives: nobody may take that for its end.
+            message = f"the sandbox cannot be reached now: {error.strerror}"
+            raise Refused("unavailable", message) from error
+        with connection:
             answer = {"unenforced": self._unenforced}
             return self._send(worker, answer, [connection.fileno()])
 
@@ -365,9 +370,9 @@ class Server:
         self._by_key[wish.key] = ready
         try:
             is_handed = self._connect(worker, ready)
-        except OSError as error:
+        except Refused as refusal:
             self._pool.kill(ready)
-            raise Refused("unavailable", "the jail ended at once") from error
+            raise Refused("unavailable", str(refusal)) from refusal
         if not is_handed:
             self._pool.kill(ready)
 
@@ -453,6 +458,7 @@ def clear_left_overs(folder: Path) -> None:
 
 
 def _prepare(config: Config, state: Path, name: str) -> tuple[Server, socket.socket]:
+    os.umask(0o022)  # whatever the worker's is: jails have to read what is made here
     folder = Folder(state, name)
     clear_dead_servers(state)
     groups = None

@@ -1,9 +1,9 @@
 """What a jail is made of: its file system, its namespaces and what it may not do.
 
 The fork server calls build_root() once, which leaves it in a small read-only root of
-its own. Each jail is then a clone() of its zygote, in a network that this found for it
-(networks.py). It adds what else is private to it: one tmpfs behind every writable
-folder, /proc, its own uid.
+its own. Each jail is then a clone() of its zygote, as root in a network that this found
+for it (networks.py). It adds what else is private to it: one tmpfs behind every
+writable folder, /proc, its own uid. Without root, the network too.
 """
 
 from __future__ import annotations
@@ -109,6 +109,9 @@ _NAMESPACES: Final = (
     | linux.CLONE_NEWCGROUP
 )
 
+
+# Without root a network must be the jail's own: see networks.py.
+_ROOTLESS_NAMESPACES: Final = linux.CLONE_NEWUSER | linux.CLONE_NEWNET
 
 # What a jail says on the control socket, besides asking for a stage by its number and
 # for less scratch.
@@ -542,10 +545,10 @@ class _Prepared(NamedTuple):
 def start(plan: Plan) -> int:
     """Start a jail with its agent; return the pid of its first process.
 
-    It is a child of the caller's parent, as the caller is a zygote, and in the caller's
-    network.
+    It is a child of the caller's parent, as the caller is a zygote. As root it is in
+    the caller's network, which must be nobody else's.
     """
-    flags = _NAMESPACES | (linux.CLONE_NEWUSER if plan.identity.rootless else 0)
+    flags = _NAMESPACES | (_ROOTLESS_NAMESPACES if plan.identity.rootless else 0)
     prepared = _prepare(plan)
     pid = linux.clone(flags | linux.CLONE_PARENT)
     if pid:
@@ -603,6 +606,8 @@ def _enter(plan: Plan, prepared: _Prepared) -> None:
         _map_user(plan.identity.uid, *prepared.outer)
     _mount_all(plan.mount_fd)
     linux.set_hostname(_HOSTNAME_BYTES)
+    if plan.identity.rootless:
+        linux.loopback_up()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _drop_privileges(plan.identity)
 

@@ -102,7 +102,7 @@ class JailPool:
         self._groups = groups
         self._uid_base = uid_base
         self._loop = loop
-        self._free_slots = deque(range(config.max_jails))
+        self._free_slots = deque(reversed(range(config.max_jails)))
         self._jails: dict[str, Jail] = {}
         self._warm: list[Jail] = []
         self._busy_cgroups: deque[str] = deque()
@@ -190,7 +190,10 @@ class JailPool:
 
     @staticmethod
     def connect(taken: Jail) -> socket.socket:
-        """Return a new connection to a jail's agent; raise OSError if it has ended."""
+        """Return a new connection to a jail's agent.
+
+        Raises BrokenPipeError when the agent has ended, and OSError.
+        """
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -256,7 +259,8 @@ class JailPool:
     def _make(self, kind: str) -> None:
         self._made += 1
         name = f"{self._names}-{self._made}"
-        made = Jail(name, self._free_slots.popleft(), self.kind(kind))
+        # The one that was freed last: its network lies ready, and there are no others.
+        made = Jail(name, self._free_slots.pop(), self.kind(kind))
         try:
             self._start(made)
         except OSError:
@@ -315,10 +319,10 @@ class JailPool:
             return
         try:
             message, fds, _, _ = socket.recv_fds(made.control, 1024, 4)
-        except BlockingIOError:
-            return
-        except OSError:
+        except (ConnectionResetError, BrokenPipeError):
             message, fds = b"", []
+        except OSError:
+            return  # such as too many open files: it is not to die for that
         if not message:
             self._loop.unwatch(made.control)
             made.control.close()

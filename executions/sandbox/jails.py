@@ -179,11 +179,16 @@ class JailBackend:
     def _find(self, key: str) -> dict[str, Any]:
         """Ask every fork server here: one of older code may still run that key.
 
-        Each that does not have it will refuse to start it.
+        Each that does not have it will refuse to start it. Raises SandboxUnavailable
+        when one lives that does not say so: the run may be there.
         """
         request = {"op": "attach", "key": key}
-        for found in self._ask_others(request):
-            return found
+        for folder in self._other_servers():
+            with (
+                contextlib.suppress(OSError, _ServerEnded, SandboxGone),
+                contextlib.closing(_Connection(folder)) as connection,
+            ):
+                return connection.ask(request, _ANSWER_TIMEOUT_S)
         return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)
 
     def _ask_others(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -366,7 +371,10 @@ class _Connection:
             answer["agent"] = socket.socket(fileno=descriptor)
         if "error" not in answer:
             if request["op"] in _HANDING and not handed:
-                raise _NoAnswer("this process has too many open files")
+                raise _NoAnswer(
+                    "no connection came with the answer: the fork server is of another"
+                    " version, or this process has too many open files"
+                )
             return answer
         if answer["error"] == "gone":
             raise SandboxGone(answer["message"])

@@ -34,6 +34,7 @@ _WARM: Final = Warm(
 )
 # What the kernel would tell of an unused cgroup, see cgroups.read_usage().
 _USAGE: Final = {
+    0: (),
     1: (b"0", b"0", b"0", b"oom_kill_disable 0\noom_kill 0\n", b"max 0\n", b"0", b"0"),
     2: (b"usage_usec 0\n", b"0", b"0", b"oom 0\noom_kill 0\n", b"max 0\n"),
 }
@@ -87,13 +88,17 @@ class _Follower:
 
     def __init__(self, agent: Agent, sock: socket.socket) -> None:
         self.output = b""
+        self._agent = agent
         self._sock = sock
         self._decoder = Decoder(FROM_AGENT)
         sock.sendall(_RUN)
         agent.watch(sock.fileno(), select.POLLIN, self._listen)
 
     def _listen(self) -> None:
-        for frame in self._decoder.feed(self._sock.recv(1 << 16)):
+        data = self._sock.recv(1 << 16)
+        if not data:
+            self._agent.end()
+        for frame in self._decoder.feed(data):
             if frame.kind == "output" and frame.header["stream"] == "stdout":
                 self.output += frame.body
             elif frame.kind == "result":
@@ -107,9 +112,10 @@ def _live(cgroup_version: int) -> bool:
     with server, control, ours, theirs:
         socket.send_fds(server, [FOLLOWER], [theirs.fileno()])
         with _folder() as folder, _stage(folder, cgroup_version) as stage:
-            confinement = JailConfinement(control, cgroup_version, stage, stage.enter)
+            home = stage.enter if stage else ()
+            confinement = JailConfinement(control, cgroup_version, stage, home)
             place = Place(folder, {**ENVIRONMENT, "TMPDIR": folder}, is_init=False)
-            bounds = Bounds(linger_s=1.0)
+            bounds = Bounds(linger_s=1.0, idle_s=1.0)
             agent = Agent(Door(control), confinement, place, _WARM, bounds, None)
             try:
                 follower = _Follower(agent, ours)
@@ -132,14 +138,14 @@ def _folder() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _stage(folder: str, cgroup_version: int) -> Iterator[StageFiles]:
+def _stage(folder: str, cgroup_version: int) -> Iterator[StageFiles | None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     fds = []
     try:
         for number, told in enumerate((b"", *_USAGE[cgroup_version])):
             fds.append(os.open(f"{folder}/stage-{number}", flags, 0o600))
             os.write(fds[-1], told)
-        yield StageFiles(fds[:1], fds[1:])
+        yield StageFiles(fds[:1], fds[1:]) if cgroup_version else None
     finally:
         for fd in fds:
             os.close(fd)

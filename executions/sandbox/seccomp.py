@@ -32,6 +32,7 @@ _ABSENT: Final = _ERRNO | errno.ENOSYS
 _PRETEND: Final = _ERRNO  # does nothing, and says that it worked
 _NO_MEMORY: Final = _ERRNO | errno.ENOMEM
 _NO_FAMILY: Final = _ERRNO | errno.EAFNOSUPPORT
+_NO_DEVICE: Final = _ERRNO | errno.ENODEV
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -200,6 +201,16 @@ _MFD_HUGETLB, _SHM_HUGETLB, _MAP_HUGETLB = 0x4, 0x800, 0x40000
 _SOL_SOCKET: Final = 1
 # SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF and _REUSEPORT_EBPF.
 _FILTERS_OF_SOCKETS: Final = (26, 50, 51, 52)
+_IPPROTO_IP: Final = 0
+_IPPROTO_IPV6: Final = 41
+# IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_GROUP and
+# MCAST_JOIN_SOURCE_GROUP: their reports, which nobody would hear, can come after the
+# program has ended.
+_JOINS_OF_IP: Final = (35, 39, 42, 46)
+# IPV6_JOIN_GROUP, IPV6_JOIN_ANYCAST, and the same as above.
+_JOINS_OF_IPV6: Final = (20, 27, 42, 46)
+# IPV6_FLOWLABEL_MGR: everybody in the network sees them, and they outlive their socket.
+_FLOW_LABELS: Final = 32
 _AGENT_PID: Final = 1
 
 
@@ -381,8 +392,7 @@ def _peer_rules() -> dict[str, Block]:
         rules[name] = [*_load(_low(argument)), *none]
     # Compiled filters share an amount of memory with the host's own, and with ours.
     rules["prctl"] = _argument_is(0, (_PR_SET_SECCOMP,), deny, allow)
-    option = _argument_is(2, _FILTERS_OF_SOCKETS, deny, allow)
-    rules["setsockopt"] = _argument_is(1, (_SOL_SOCKET,), option, allow)
+    rules["setsockopt"] = _socket_options()
     pretend = _return(_PRETEND)
     rules |= dict.fromkeys(_WRITES_BACK, pretend)
     rules["msync"] = [*_load(_low(2)), *_branch(_JUMP_SET, _MS_SYNC, pretend, allow)]
@@ -392,6 +402,19 @@ def _peer_rules() -> dict[str, Block]:
     of_agent = _reads_only(allow, deny)
     rules["prlimit64"] = _argument_is(0, (_AGENT_PID,), of_agent, own)
     return rules
+
+
+def _socket_options() -> Block:
+    """Refuse what socket options leave behind, in the kernel or in the network."""
+    allow, deny, nowhere = _return(_ALLOW), _return(_DENY), _return(_NO_DEVICE)
+    label = _argument_is(2, (_FLOW_LABELS,), deny, allow)
+    of_socket = _argument_is(2, _FILTERS_OF_SOCKETS, deny, allow)
+    of_ip = _argument_is(2, _JOINS_OF_IP, nowhere, allow)
+    of_ipv6 = _argument_is(2, _JOINS_OF_IPV6, nowhere, label)
+    others = _argument_is(1, (_IPPROTO_IPV6,), of_ipv6, allow)
+    return _argument_is(
+        1, (_SOL_SOCKET,), of_socket, _argument_is(1, (_IPPROTO_IP,), of_ip, others)
+    )
 
 
 def assemble(machine: str, rules: Mapping[str, Block], *, newest: int) -> bytes:

@@ -140,14 +140,16 @@ class AgentSession:
     ) -> AgentSession:
         """Follow the run `key` of this agent from its beginning.
 
-        Raises SandboxGone when it hangs up before it has heard that; so does events()
-        if the agent has another run, or none.
+        Raises SandboxGone when it has hung up, so does events() if the agent has
+        another run, or none; SandboxUnavailable when it does not listen.
         """
         session = cls(sock, unenforced=unenforced)
         try:
             session._open(_hello(token) + encode("attach", {"key": key, "seen": []}))
         except SandboxUnavailable as error:
-            raise SandboxGone("the sandbox closed the connection") from error
+            if isinstance(error.__cause__, BrokenPipeError | ConnectionResetError):
+                raise SandboxGone("the sandbox closed the connection") from error
+            raise
         return session
 
     def _open(self, data: bytes) -> None:

@@ -23,7 +23,7 @@ from executions.sandbox.rehearsal import Rehearsal
 _MESSAGE_BYTES: Final = 1024
 _ANSWER_TIMEOUT_S: Final = 5.0
 _MOST_DESCRIPTORS: Final = 32
-_IDLE_S: Final = 0.005
+_IDLE_MS: Final = 5
 """How long nobody has to ask for a jail before a moment is used for a rehearsal."""
 
 
@@ -127,10 +127,12 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     # Nothing of the server's: whoever waits for one of its ends would wait for us too.
     linux.close_ranges(linux.gaps_between([0, 1, 2, server.fileno(), *mould.home]))
     signal.set_wakeup_fd(-1)
-    networks: Networks | None = None
+    networks, problem = _networks()
     rehearsal = Rehearsal(mould.cgroup_version)
+    poll = select.poll()  # select() cannot have descriptors above 1023
+    poll.register(server, select.POLLIN)
     while True:
-        while rehearsal.left and not select.select([server], [], [], _IDLE_S)[0]:
+        while networks and rehearsal.left and not poll.poll(_IDLE_MS):
             rehearsal.go_on()
         words, descriptors = linux.receive_fds(
             server, _MESSAGE_BYTES, _MOST_DESCRIPTORS
@@ -138,11 +140,31 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
         if not words:
             os._exit(0)
         try:
-            networks = networks or Networks()
+            if networks is None:
+                raise problem
             answer = str(_start(words, descriptors, mould, networks))
         except OSError as error:
             answer = f"0 {error.errno} {error.filename or ''}"
         server.send(answer.encode())
+
+
+def _networks() -> tuple[Networks | None, OSError]:
+    """Return the networks, or the error for whoever wants a jail."""
+    try:
+        return Networks(), OSError()
+    except OSError as error:
+        return None, error
+
+
+def _start_in(networks: Networks, slot: int, plan: jail.Plan) -> int:
+    try:
+        networks.enter(slot)
+        return jail.start(plan)
+    finally:
+        try:
+            networks.leave()
+        except OSError:
+            os._exit(70)  # it must not stay where a program is
 
 
 def _start(
@@ -165,11 +187,9 @@ def _start(
     )
     try:
         with control:
-            networks.enter(int(slot))
-            try:
+            if mould.rootless:
                 return jail.start(plan)
-            finally:
-                networks.leave()
+            return _start_in(networks, int(slot), plan)
     finally:
         for descriptor in descriptors[1:]:
             os.close(descriptor)

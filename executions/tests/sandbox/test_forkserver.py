@@ -337,6 +337,24 @@ def test_jail_that_is_killed_makes_its_run_gone(make: Make) -> None:
         list(session.events())
 
 
+def test_jail_that_cannot_be_reached_now_is_not_taken_for_gone(make: Make) -> None:
+    backend = make(warm={})
+    session = backend.start(spec("input(); print(1)", key="busy", interactive=True))
+    (agent,) = jails(backend.status()["pid"])
+    os.kill(agent, signal.SIGSTOP)
+    kept = []
+    with pytest.raises(SandboxUnavailable, match="cannot be reached now"):
+        for _ in range(10_000):  # until no more of them fit
+            kept.append(backend.attach("busy"))
+    os.kill(agent, signal.SIGCONT)
+    for follower in kept:
+        follower.detach()
+    session = backend.attach("busy")
+    session.send_stdin(b"\n")
+    outcome, _ = finish(session)
+    assert outcome.cases[0].stdout.head == b"1\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_zygote_is_replaced(make: Make, number: signal.Signals) -> None:
     backend = make(warm={})

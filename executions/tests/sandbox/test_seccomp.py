@@ -117,6 +117,29 @@ def test_filter_denies_clone_with_a_namespace(machine: str, flag: int) -> None:
 
 @machines
 @pytest.mark.parametrize(
+    ("level", "option", "answer"),
+    [
+        (1, 26, errno.EPERM),  # a filter
+        (1, 2, None),  # SO_REUSEADDR
+        (0, 35, errno.ENODEV),  # a group
+        (0, 1, None),  # IP_TOS
+        (41, 20, errno.ENODEV),
+        (41, 26, None),  # IPV6_V6ONLY
+        (41, 32, errno.EPERM),  # flow labels
+        (0, 32, None),  # IP_MULTICAST_IF
+        (6, 35, None),  # of TCP
+    ],
+)
+def test_filter_refuses_socket_options_that_stay(
+    machine: str, level: int, option: int, answer: int | None
+) -> None:
+    call = numbers(machine)["setsockopt"]
+    expected = ALLOWED if answer is None else refused(answer)
+    assert decide(whole_filter(machine), machine, call, 3, level, option) == expected
+
+
+@machines
+@pytest.mark.parametrize(
     ("family", "kind", "protocol", "is_allowed"),
     [
         (1, 1, 0, True),  # unix
