@@ -9,7 +9,7 @@ TEST := $(VENV) -m scripts.test
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev python-version packages test-packages run test test-quick test-fast test-db \
-	test-jail test-runtimes test-guest test-page test-faults test-load lint format type bench clean
+	test-jail test-runtimes test-guest test-page test-faults test-load test-cluster lint format type bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ test-faults: .venv/installed-dev ## Processes killed and stopped under load (ROU
 
 test-load: .venv/installed-dev ## Many clients at once
 	@$(TEST) load
+
+test-cluster: .venv/installed-dev ## Programs in pods of the cluster that KUBECONFIG names
+	@$(TEST) cluster
 
 lint: .venv/installed-dev ## Style and layout
 	@$(TEST) style

@@ -1,6 +1,6 @@
 """Run the tests tier by tier, with the servers that each tier needs.
 
-    python -m scripts.test                 every tier (but "quick", a part of "fast")
+    python -m scripts.test                 every tier
     python -m scripts.test fast db         these
     python -m scripts.test db -- -k claim  arguments after -- go to pytest
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 COLOURS = "--color=yes" if sys.stdout.isatty() else "--color=no"
 PYTEST = (PYTHON, "-m", "pytest", "-q", COLOURS, "-p", "no:cacheprovider")
-SLOW = "page or fault or load"
+SLOW = "page or fault or load or cluster"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 IN_JAILS = ("jail", "selftest", "page", "fault", "load")
 STOP_S = 60
@@ -105,6 +105,7 @@ TIERS = {
     "page": Tier(pytest("page"), timeout_s=900, needs_servers=True),
     # Each has servers of its own: two at a time take less than one after the other.
     "fault": Tier(pytest("fault", "-n", "2"), timeout_s=2400),
+    "cluster": Tier(pytest("cluster"), timeout_s=1800),
     "load": Tier(pytest("load and not fault"), timeout_s=1800, needs_servers=True),
 }
 
@@ -231,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests tier by tier.")
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=", ".join(TIERS))
     own, extra = split(sys.argv[1:])
-    names = parser.parse_args(own).tiers or [n for n in TIERS if n != "quick"]
+    names = parser.parse_args(own).tiers or every_tier()
     if unknown := set(names) - set(TIERS):
         parser.error(f"no such tier: {', '.join(sorted(unknown))}")
     # SIGTERM ends like Ctrl-C, so that no server stays behind.
@@ -246,6 +247,15 @@ def main() -> int:
     failed = [result.tier for result in results if not result.is_passed]
     print(f"FAILED: {', '.join(failed)}" if failed else "all passed")
     return int(bool(failed))
+
+
+def every_tier() -> list[str]:
+    """Return all that this machine can run; "quick" is a part of "fast"."""
+    left_out = {"quick"}
+    if not os.environ.get("KUBECONFIG") and not os.environ.get("CI"):
+        print("without the tier cluster: KUBECONFIG names none")
+        left_out.add("cluster")
+    return [name for name in TIERS if name not in left_out]
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,321 @@
+"""Programs in real pods: what they can do, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from executions.sandbox import manifests
+from executions.sandbox.base import (
+    Case,
+    End,
+    Finished,
+    Outcome,
+    OutputChunk,
+    SandboxDetached,
+    SandboxGone,
+    SandboxUnavailable,
+)
+from executions.sandbox.kubernetes import KubernetesBackend
+from executions.sandbox.manifests import DEFAULT_PROFILES, MIB
+from executions.sandbox.session import AgentSession
+from executions.tests.kubernetes.conftest import Make, cluster_of, spec, until
+from executions.tests.sandbox.conftest import finish
+
+pytestmark = pytest.mark.cluster
+
+SMALL, LARGE = DEFAULT_PROFILES
+
+
+def run(backend: KubernetesBackend, source: str, **fields: Any) -> Outcome:
+    return finish(backend.start(spec(source, **fields)))[0]
+
+
+# --- what the API server says to our pods
+
+
+@pytest.mark.parametrize("profile", DEFAULT_PROFILES)
+def test_pod_is_accepted_where_restricted_is_enforced(
+    core: client.CoreV1Api, namespace: str, profile: manifests.Profile
+) -> None:
+    pod = manifests.pod("exec-dry", profile, cluster_of(namespace), token="t")
+    core.create_namespaced_pod(namespace, pod, dry_run="All")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hostNetwork": True},
+        {"hostPID": True},
+        {"securityContext": {"runAsNonRoot": True, "runAsUser": 0}},
+    ],
+    ids=["network", "pid", "root"],
+)
+def test_pod_that_is_broken_on_purpose_is_refused(
+    core: client.CoreV1Api, namespace: str, change: dict[str, Any]
+) -> None:
+    pod = manifests.pod("exec-dry", SMALL, cluster_of(namespace), token="t")
+    pod["spec"] |= change
+    with pytest.raises(ApiException, match="PodSecurity"):
+        core.create_namespaced_pod(namespace, pod, dry_run="All")
+
+
+# --- programs
+
+
+def test_program_runs_and_its_pod_goes(
+    backend: KubernetesBackend, core: client.CoreV1Api, namespace: str
+) -> None:
+    run_spec = spec("import sys; print(sys.stdin.read().upper())", cases=(Case(b"hi"),))
+    outcome, _ = finish(backend.start(run_spec))
+
+    case = outcome.cases[0]
+    assert (case.end, case.exit_code, case.stdout.head) == (End.EXITED, 0, b"HI\n")
+    assert case.measured_by == "cgroup"
+    assert outcome.unenforced == ()
+    name = f"exec-{run_spec.key}"
+
+    def is_gone() -> bool:
+        pods = core.list_namespaced_pod(namespace).items
+        return name not in [pod.metadata.name for pod in pods]
+
+    until(is_gone)
+    assert run_spec.key not in backend.held()
+
+
+POSTURE = """
+import json, os, pathlib, socket
+def read(path):
+    try:
+        return pathlib.Path(path).read_text()
+    except OSError as error:
+        return type(error).__name__
+def connects(host, port):
+    try:
+        socket.create_connection((host, port), timeout=0.5).close()
+        return True
+    except OSError:
+        return False
+status = dict(line.split(":", 1) for line in read("/proc/self/status").splitlines())
+def writes(path):
+    try:
+        open(path, "w").close()
+        return True
+    except OSError:
+        return False
+print(json.dumps({
+    "env": sorted(os.environ),
+    "uid": os.getuid(),
+    "status": {n: status[n].strip() for n in
+               ("NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapBnd", "Groups")},
+    "token": os.path.exists("/var/run/secrets"),
+    "environment of PID 1": read("/proc/1/environ"),
+    "fds": sorted(os.listdir("/proc/self/fd")),
+    "writable": [p for p in ("/usr/x", "/etc/x", "/opt/agent/x", "/x") if writes(p)],
+    "scratch": all(map(writes, ("/tmp/x", "/var/tmp/x", "/home/runner/x", "x"))),
+    "cwd": os.getcwd(),
+    "reached": [a for a in (("%s", %d), ("10.245.0.10", 53), ("169.254.169.254", 80),
+                            ("1.1.1.1", 53)) if connects(*a)],
+}))
+"""
+
+
+def test_program_is_nobody_and_reaches_nobody(
+    backend: KubernetesBackend, core: client.CoreV1Api
+) -> None:
+    service = core.read_namespaced_service("kubernetes", "default").spec
+    source = POSTURE % (service.cluster_ip, service.ports[0].port)
+    run_spec = spec(source)
+    outcome, _ = finish(backend.start(run_spec))
+
+    case = outcome.cases[0]
+    assert case.stderr.head == b""
+    found = json.loads(case.stdout.head)
+    uid = manifests.uid_of(f"exec-{run_spec.key}")
+    assert set(found["env"]) <= {
+        *("PATH", "HOME", "LANG", "TMPDIR", "PYTHONUNBUFFERED", "LC_CTYPE"),
+        *dict(run_spec.run.env),
+    }
+    assert found["uid"] == uid
+    assert found["status"] == {
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+        **dict.fromkeys(("CapEff", "CapPrm", "CapBnd"), "0" * 16),
+        "Groups": str(uid),
+    }
+    assert not found["token"]
+    assert found["environment of PID 1"] == "PermissionError"
+    assert found["fds"][:3] == ["0", "1", "2"]
+    assert len(found["fds"]) == 4  # the fourth reads the list
+    assert found["writable"] == []
+    assert found["scratch"]
+    assert found["cwd"] == "/scratch/box"
+    assert found["reached"] == []
+
+
+def test_stranger_learns_nothing_from_the_agent(backend: KubernetesBackend) -> None:
+    run_spec = spec("input()", interactive=True)
+    session = backend.start(run_spec)
+    seen = backend.watch.get(f"exec-{run_spec.key}")
+    assert seen is not None
+    address = (seen.pod["status"]["podIP"], manifests.AGENT_PORT)
+    stranger = AgentSession.attach(
+        socket.create_connection(address), run_spec.key, token="wrong"
+    )
+    with pytest.raises(SandboxUnavailable, match="wrong token"):
+        list(stranger.events())
+    session.close_stdin()
+    assert finish(session)[0].cases[0].end is End.EXITED
+
+
+@pytest.mark.parametrize(
+    ("source", "end"),
+    [
+        ("while True: pass", End.CPU_TIME),
+        ("import time; time.sleep(60)", End.WALL_TIME),
+        ("b = bytearray(120 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\n"
+         "import time; time.sleep(5)", End.MEMORY),
+        ("import os\nwhile True: os.fork()", End.WALL_TIME),
+        ("import sys\nwhile True: sys.stdout.write('x' * 100000)", End.OUTPUT),
+    ],
+    ids=["cpu", "wall", "memory", "forks", "output"],
+)  # fmt: skip
+def test_limits_below_those_of_the_pod(
+    backend: KubernetesBackend, source: str, end: End
+) -> None:
+    limits = {
+        "cpu_time_ms": 1_000,
+        "wall_time_ms": 4_000,
+        "memory_bytes": 64 * MIB,
+        "max_processes": 16,
+        "output_bytes": 1 << 16,
+    }
+    outcome = run(backend, source, limits=limits)
+    found = outcome.cases[0].end
+    # A fork bomb may also run out of its CPU time first.
+    assert found is end or (end is End.WALL_TIME and found is End.CPU_TIME)
+
+
+def test_program_that_fills_the_pods_memory_is_told_so(
+    backend: KubernetesBackend,
+) -> None:
+    source = "b = []\nwhile True: b.append(bytearray(1 << 24))"
+    outcome = run(backend, source, limits={"memory_bytes": 256 * MIB})
+    assert outcome.cases[0].end is End.MEMORY
+
+
+def test_scratch_has_the_profiles_size(backend: KubernetesBackend) -> None:
+    source = (
+        "try:\n    f = open('big', 'wb')\n    while True: f.write(bytes(1 << 20))\n"
+        "except OSError as error:\n    print(error.errno)\n"
+    )
+    limits = {"memory_bytes": 256 * MIB, "file_bytes": 1 << 30}
+    outcome = run(backend, source, limits=limits)
+    assert outcome.cases[0].stdout.head == b"28\n"
+
+
+def test_cancel_kills_within_a_second(backend: KubernetesBackend) -> None:
+    session = backend.start(spec("print('on', flush=True)\nwhile True: pass"))
+    threading.Timer(0.5, session.cancel).start()
+    began = time.monotonic()
+    outcome, _ = finish(session)
+    assert outcome.cases[0].end is End.CANCELLED
+    assert outcome.cases[0].stdout.head == b"on\n"
+    assert time.monotonic() - began < 1.5
+
+
+def test_live_input_and_output(backend: KubernetesBackend) -> None:
+    source = "while line := input(): print(line[::-1], flush=True)"
+    session = backend.start(spec(source, interactive=True))
+    answers = []
+    for event in session.events():
+        if isinstance(event, Finished):
+            break
+        if isinstance(event, OutputChunk):
+            answers.append(event.data)
+        if len(answers) < 2:
+            session.send_stdin(b"abc\n")
+        else:
+            session.send_stdin(b"\n")
+    session.acknowledge()
+    assert answers[:2] == [b"cba\n", b"cba\n"]
+
+
+# --- who follows
+
+
+def test_another_worker_attaches_and_hears_everything(make: Make) -> None:
+    first, second = make(), make()
+    source = (
+        "import time\n"
+        "for n in range(30):\n    print(n, flush=True)\n    time.sleep(0.1)"
+    )
+    run_spec = spec(source)
+    session = first.start(run_spec)
+    events = session.events()
+    next(events)
+    session.detach()
+    with pytest.raises(SandboxDetached):
+        list(events)
+
+    outcome, _ = finish(second.attach(run_spec.key))
+    assert outcome.cases[0].stdout.head == b"".join(b"%d\n" % n for n in range(30))
+
+
+def test_start_again_with_the_same_key_is_the_same_run(make: Make) -> None:
+    source = "import time, os; time.sleep(1); print(os.urandom(8).hex())"
+    run_spec = spec(source)
+    first = make().start(run_spec)
+    second = make().start(run_spec)
+    outcome, _ = finish(second)
+    with pytest.raises(SandboxDetached):
+        list(first.events())
+    assert len(outcome.cases[0].stdout.head) == 17
+
+
+def test_key_that_was_asked_for_in_vain_is_never_started(make: Make) -> None:
+    run_spec = spec("print(1)")
+    with pytest.raises(SandboxGone):
+        make().attach(run_spec.key)
+    with pytest.raises(SandboxUnavailable, match="must not be started"):
+        make().start(run_spec)
+
+
+def test_pod_that_is_deleted_makes_its_run_gone(
+    backend: KubernetesBackend, core: client.CoreV1Api, namespace: str
+) -> None:
+    run_spec = spec("import time; time.sleep(60)")
+    session = backend.start(run_spec)
+    name = f"exec-{run_spec.key}"
+    core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+    with pytest.raises(SandboxGone):
+        list(session.events())
+
+
+# --- pods that do not start
+
+
+def test_image_that_is_missing_is_named(make: Make) -> None:
+    images = {"small": "nowhere.invalid/missing:1", "large": "x"}
+    backend = make(images=images)
+    with pytest.raises(SandboxUnavailable, match="image cannot be pulled"):
+        backend.start(spec("print(1)"))
+
+
+def test_no_room_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executions.sandbox.kubernetes._SCHEDULE_TIMEOUT_S", 3.0)
+    backend = make(node_selector={"nowhere": "true"})
+    with pytest.raises(SandboxUnavailable, match="no node has room"):
+        backend.start(spec("print(1)"))
+
+
+def test_missing_rights_are_named(make: Make) -> None:
+    with pytest.raises(SandboxUnavailable, match="serviceaccount"):
+        make(service_account="missing").start(spec("print(1)"))
