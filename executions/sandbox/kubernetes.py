@@ -72,6 +72,7 @@ _SCHEDULE_TIMEOUT_S: Final = 120.0
 _OUR_PROBLEM_S: Final = 20.0
 _AGENT_TIMEOUT_S: Final = 30.0
 _CONNECT_EVERY_S: Final = 0.005
+_LONGEST_CONNECT_S: Final = 0.1
 # The watch tells why an agent fell silent within this time, or nobody does.
 _FATE_TIMEOUT_S: Final = 3.0
 _LISTED_TIMEOUT_S: Final = 10.0
@@ -326,7 +327,13 @@ class KubernetesBackend:
             raise SandboxGone(f"there is no pod of {key}")
         if (ended := pods.fate(pod)) is not None:
             raise SandboxGone(ended[1])
-        sock = self._connect(name, _AGENT_TIMEOUT_S)
+        try:
+            sock = self._connect(name, _AGENT_TIMEOUT_S)
+        except SandboxUnavailable as error:
+            seen = self.watch.get(name)
+            if seen is not None and pods.fate(seen.pod, is_deleted=seen.is_gone):
+                raise SandboxGone(str(error)) from error
+            raise
         session = AgentSession.attach(sock, key, token=self.token(name))
         return _PodSession(session, self, name, None)
 
@@ -364,55 +371,31 @@ class KubernetesBackend:
         return max(self._profiles.values(), key=lambda profile: profile.memory_bytes)
 
     def _connect(self, name: str, timeout_s: float) -> socket.socket:
-        """Connect to the agent of a pod as soon as it listens."""
-        deadline = time.monotonic() + timeout_s
-        held_since: list[float] = []
+        """Connect to the agent of a pod as soon as it listens.
 
-        def look(seen: Seen | None) -> str | SandboxUnavailable | None:
-            if seen is None:
-                return None
-            ended = pods.fate(seen.pod, is_deleted=seen.is_gone)
-            if ended is not None:
-                return SandboxUnavailable(ended[1])
-            problem = pods.problem(seen.pod)
-            if problem is not None and problem.is_ours:
-                held_since.append(time.monotonic())
-                if held_since[-1] - held_since[0] > _OUR_PROBLEM_S:
-                    return SandboxUnavailable(problem.text)
-            return pods.address(seen.pod) or None
-
-        found: str | SandboxUnavailable | None
-        found = self.watch.wait_for(name, look, timeout_s)
-        if found is None:
-            raise SandboxUnavailable(self._why_waiting(name, timeout_s))
-        if not isinstance(found, str):
-            raise found
-        return self._reach(
-            name, found, min(deadline, time.monotonic() + _AGENT_TIMEOUT_S)
-        )
-
-    def _why_waiting(self, name: str, timeout_s: float) -> str:
-        seen = self.watch.get(name)
-        problem = pods.problem(seen.pod) if seen else None
-        why = problem.text if problem else "nothing says why"
-        return f"the pod did not start within {timeout_s:.0f} s: {why}"
-
-    def _reach(self, name: str, address: str, deadline: float) -> socket.socket:
-        while True:
+        Raises SandboxUnavailable, with what the cluster says, when it does not within
+        `timeout_s`, or when waiting has no use.
+        """
+        waiting = _Waiting(time.monotonic() + timeout_s)
+        address = self.watch.wait_for(name, waiting.look, timeout_s)
+        pause_s = _CONNECT_EVERY_S
+        while address is not None:
             try:
                 sock = socket.create_connection((address, AGENT_PORT), timeout=1.0)
             except OSError as error:
-                seen = self.watch.get(name)
-                ended = pods.fate(seen.pod, is_deleted=seen.is_gone) if seen else None
-                if ended is not None:
-                    raise SandboxGone(ended[1]) from error
-                if time.monotonic() > deadline:
+                # It has an address before its container, and that before it listens.
+                if time.monotonic() > waiting.deadline:
                     message = f"the agent in the pod does not answer: {error}"
                     raise SandboxUnavailable(message) from error
-                time.sleep(_CONNECT_EVERY_S)
+                time.sleep(pause_s)
+                pause_s = min(1.1 * pause_s, _LONGEST_CONNECT_S)
+                waiting.look(self.watch.get(name))
             else:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
+        why = waiting.problem or "nothing says why"
+        message = f"the pod did not start within {timeout_s:.0f} s: {why}"
+        raise SandboxUnavailable(message)
 
     def fate(self, name: str) -> tuple[Fate, str] | None:
         """Return how a pod ended whose agent fell silent, waiting a moment for that."""
@@ -442,6 +425,43 @@ class KubernetesBackend:
                 self._api.delete(name, uid)
             except Exception as error:  # noqa: BLE001 - the others shall go, too
                 logger.warning("pod %s is not deleted yet: %s", name, error)
+
+
+class _Waiting:
+    """Looks at a pod that is to start, until it has an address or never will.
+
+    `deadline` comes nearer once its container runs.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.problem = ""
+        self._our_problem_since: float | None = None
+        self._is_running = False
+
+    def look(self, seen: Seen | None) -> str | None:
+        """Return the address, None as long as there is none.
+
+        Raises SandboxUnavailable when there is no hope.
+        """
+        if seen is None:
+            return None
+        ended = pods.fate(seen.pod, is_deleted=seen.is_gone)
+        if ended is not None:
+            raise SandboxUnavailable(ended[1])
+        now = time.monotonic()
+        if pods.is_running(seen.pod) and not self._is_running:
+            self._is_running = True
+            self.deadline = min(self.deadline, now + _AGENT_TIMEOUT_S)
+        problem = pods.problem(seen.pod)
+        self.problem = problem.text if problem else ""
+        if problem is None or not problem.is_ours:
+            self._our_problem_since = None
+        elif self._our_problem_since is None:
+            self._our_problem_since = now
+        elif now - self._our_problem_since > _OUR_PROBLEM_S:
+            raise SandboxUnavailable(problem.text)
+        return pods.address(seen.pod) or None
 
 
 class _PodSession:

@@ -66,6 +66,10 @@ def address(pod: Pod) -> str:
     return str(_status(pod).get("podIP") or "")
 
 
+def is_running(pod: Pod) -> bool:
+    return any(True for _ in _states(pod, "running"))
+
+
 def is_fenced(pod: Pod) -> bool:
     return bool(pod["spec"].get("schedulingGates"))
 
