@@ -16,6 +16,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ class Api:
     """The few calls that we make, in raw JSON; safe to use from many threads.
 
     Raises SandboxUnavailable when the API server cannot be asked, and LookupError for
-    what is not there.
+    what is not there. `calls` counts them by verb, without those of the watch.
     """
 
     def __init__(self, namespace: str, connections: int) -> None:
@@ -96,6 +97,8 @@ class Api:
         settings.socket_options = _KEEPALIVE
         settings.retries = False
         self._core = client.CoreV1Api(client.ApiClient(settings))
+        self.calls: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._followed: Any = None
         self._not_before = 0.0
 
@@ -103,9 +106,10 @@ class Api:
         """Create a pod; what has this name already is returned as it is."""
         try:
             return self._insist(
+                "create",
                 lambda: self._core.create_namespaced_pod(
                     self.namespace, pod, **_raw(_CALL_TIMEOUT_S)
-                )
+                ),
             )
         except ApiException as error:
             if _reason(error) == "AlreadyExists":
@@ -115,9 +119,10 @@ class Api:
     def get(self, name: str) -> dict[str, Any]:
         try:
             return self._insist(
+                "get",
                 lambda: self._core.read_namespaced_pod(
                     name, self.namespace, **_raw(_CALL_TIMEOUT_S)
-                )
+                ),
             )
         except ApiException as error:
             if error.status == 404:  # noqa: PLR2004
@@ -129,9 +134,10 @@ class Api:
         options = {"preconditions": {"uid": uid}} if uid else {}
         try:
             self._insist(
+                "delete",
                 lambda: self._core.delete_namespaced_pod(
                     name, self.namespace, body=options, **_raw(_CALL_TIMEOUT_S)
-                )
+                ),
             )
         except ApiException as error:
             if error.status not in (404, 409):
@@ -182,7 +188,7 @@ class Api:
 
     # --- trying again ---
 
-    def _insist(self, call: Callable[[], Any]) -> dict[str, Any]:
+    def _insist(self, verb: str, call: Callable[[], Any]) -> dict[str, Any]:
         """Make a call that may be repeated; raise ApiException for a clear refusal.
 
         Waits as long as the server asks for (429), else longer each time.
@@ -190,6 +196,8 @@ class Api:
         pause_s = _FIRST_PAUSE_S
         for _ in range(_TRIES):
             self._obey()
+            with self._counting:
+                self.calls[verb] += 1
             try:
                 answer: dict[str, Any] = json.loads(call().data)
             except ApiException as error:
@@ -276,8 +284,8 @@ class KubernetesBackend:
         self._cluster = cluster
         self._profiles = dict(profiles)
         self._secret = secret
-        self._api = Api(cluster.namespace, connections)
-        self.watch = PodWatch(self._api)
+        self.api = Api(cluster.namespace, connections)
+        self.watch = PodWatch(self.api)
         self._doomed: list[tuple[str, str]] = []
         self._has_doomed = threading.Condition()
         self._is_closed = False
@@ -293,7 +301,7 @@ class KubernetesBackend:
         name = _name(spec.key)
         profile = self._profiles.get(spec.profile) or self._largest()
         deadline_s = _budget_s(spec) + int(_AGENT_TIMEOUT_S)
-        made = self._api.create(
+        made = self.api.create(
             manifests.pod(
                 name,
                 profile,
@@ -317,9 +325,9 @@ class KubernetesBackend:
     def attach(self, key: str) -> Session:
         name = _name(key)
         try:
-            pod = self._api.get(name)
+            pod = self.api.get(name)
         except LookupError:
-            pod = self._api.create(
+            pod = self.api.create(
                 manifests.fence(name, self._largest(), self._cluster, key=key)
             )
         self.watch.tell(pod)
@@ -407,7 +415,7 @@ class KubernetesBackend:
         if found is not None:
             return found
         try:
-            return pods.fate(self._api.get(name))
+            return pods.fate(self.api.get(name))
         except LookupError:
             return Fate.DELETED, "the pod was deleted"
         except SandboxUnavailable:
@@ -422,7 +430,7 @@ class KubernetesBackend:
                     return
                 name, uid = self._doomed.pop(0)
             try:
-                self._api.delete(name, uid)
+                self.api.delete(name, uid)
             except Exception as error:  # noqa: BLE001 - the others shall go, too
                 logger.warning("pod %s is not deleted yet: %s", name, error)
 

@@ -80,7 +80,7 @@ def kill_workers(rng: random.Random) -> str:
         for _ in range(kills):
             time.sleep(rng.uniform(0.5, 3))
             victim = rng.choice(deployment.workers)
-            slowest = max(slowest, _kill_and_watch(deployment, victim))
+            slowest = max(slowest, kill_and_watch(deployment, victim))
             victim.start()
         load.stop()
         rows = check_all(
@@ -93,7 +93,7 @@ def kill_workers(rng: random.Random) -> str:
     )
 
 
-def _kill_and_watch(deployment: Deployment, victim: Command) -> float:
+def kill_and_watch(deployment: Deployment, victim: Command) -> float:
     """Kill a worker; return the seconds until all that it owned is owned again."""
     victim.kill()
     killed_ns = time.monotonic_ns()

@@ -88,6 +88,7 @@ def test_program_runs_and_its_pod_goes(
 
     until(is_gone)
     assert run_spec.key not in backend.held()
+    assert backend.api.calls == {"create": 1, "delete": 1}
 
 
 POSTURE = """
