@@ -96,6 +96,7 @@ _TELLING: Final = (
     "key-users",
     "keys",
     "latency_stats",
+    "locks",
     "modules",
     "sched_debug",
     "timer_list",
