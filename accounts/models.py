@@ -10,8 +10,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
-from django.db import connections, models
+from django.db import models
 from django.db.models.functions import Now
+
+from platform_site.connections import statement
 
 KEY_PREFIX = "cp_"
 KEY_RANDOM_BYTES = 32
@@ -39,7 +41,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """
         wanted = digest(text)
         sql, parameters = _holder_query(self.db)
-        with connections[self.db].cursor() as cursor:
+        with statement() as cursor:
             cursor.execute(sql, [wanted if p == _WANTED else p for p in parameters])
             row = cursor.fetchone()
         if row is None or not hmac.compare_digest(row[-1], wanted):

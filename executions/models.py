@@ -18,9 +18,9 @@ from django.db import connection, connections, models
 from django.db.models.functions import Now
 
 from executions import sql
-from executions.connections import statement
 from executions.leases import Lease
 from executions.verdicts import Verdict
+from platform_site.connections import statement
 
 
 class Status(models.TextChoices):

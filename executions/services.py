@@ -16,10 +16,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from executions import bells, connections, outcomes, specs, statements
+from executions import bells, outcomes, specs, statements
 from executions import channel as channels
 from executions.channel import ChannelDown, Control, News
 from executions.models import Execution, IdempotencyKey
+from platform_site import connections
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -56,7 +57,11 @@ def submit(
         with transaction.atomic():
             statements.insert(execution)
             idempotency(execution)
-    transaction.on_commit(bells.ring)
+    if transaction.get_connection().in_atomic_block:
+        transaction.on_commit(bells.ring)
+    else:
+        # Committed. To register it would open a connection for nothing else.
+        bells.ring()
     return execution
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db import connections as databases
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql import InsertQuery
 
 from executions.models import Execution
+from platform_site import connections
 
 Field: TypeAlias = "models.Field[Any, Any]"
 
@@ -41,12 +43,12 @@ SUBMITTED = frozenset(
 
 def insert(execution: Execution) -> None:
     """Store a new execution, as `save(force_insert=True)` would, without signals."""
-    made, database = _insert(), connections[DEFAULT_DB_ALIAS]
+    made, database = _insert(), databases[DEFAULT_DB_ALIAS]
     parameters = list(made.parameters)
     for position, field in made.submitted:
         value = getattr(execution, field.attname)
         parameters[position] = field.get_db_prep_save(value, database)
-    with database.cursor() as cursor:
+    with connections.statement() as cursor:
         cursor.execute(made.sql, parameters)
         row = cursor.fetchone()
     made.returned.give(execution, row, database)
@@ -61,9 +63,9 @@ def refresh(execution: Execution) -> Execution:
     Execution.DoesNotExist.
     """
     sql, columns = _select()
-    database = connections[DEFAULT_DB_ALIAS]
+    database = databases[DEFAULT_DB_ALIAS]
     key = Execution._meta.pk.get_db_prep_value(execution.pk, database)
-    with database.cursor() as cursor:
+    with connections.statement() as cursor:
         cursor.execute(sql, [key])
         row = cursor.fetchone()
     if row is None:
@@ -112,7 +114,7 @@ class _Insert:
 
 @cache
 def _insert() -> _Insert:
-    meta, database = Execution._meta, connections[DEFAULT_DB_ALIAS]
+    meta, database = Execution._meta, databases[DEFAULT_DB_ALIAS]
     # Those that the database fills in have no parameter, so they come last.
     fields = sorted(meta.local_concrete_fields, key=lambda f: f.has_db_default())
     query = InsertQuery(Execution)
@@ -130,7 +132,7 @@ def _insert() -> _Insert:
 
 @cache
 def _select() -> tuple[str, _Columns]:
-    database = connections[DEFAULT_DB_ALIAS]
+    database = databases[DEFAULT_DB_ALIAS]
     fields = [f for f in Execution._meta.concrete_fields if f.attname not in SUBMITTED]
     wanted = Execution.objects.order_by().filter(pk=Execution().pk)
     rows = wanted.values_list(*(field.attname for field in fields))

@@ -21,13 +21,14 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 
-from executions import backends, bells, channel, connections, leases, services
+from executions import backends, bells, channel, leases, services
 from executions.channel import Channel, ChannelDown
 from executions.leases import Lease, Trust
 from executions.models import Execution
 from executions.news import NewsDesk
 from executions.runs import Run
 from executions.sandbox.base import Backend, SandboxError
+from platform_site import connections
 
 logger = logging.getLogger(__name__)
 

@@ -88,7 +88,7 @@ def _database() -> dict[str, Any]:
     )
     config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
     if config["ENGINE"].endswith("sqlite3"):
-        # Opening one costs more than a query; see executions.connections.
+        # Opening one costs more than a query; see platform_site.connections.
         config["CONN_MAX_AGE"] = None
     # Restarted databases leave dead connections in the pool: check before use.
     config["CONN_HEALTH_CHECKS"] = not config["ENGINE"].endswith("sqlite3")

@@ -25,7 +25,6 @@ from django.db import connection
 from accounts.models import User
 from executions import (
     channel,
-    connections,
     rules,
     runtimes,
     services,
@@ -37,6 +36,7 @@ from executions.api import representation
 from executions.channel import ChannelDown
 from executions.models import Execution
 from executions.worker import Worker
+from platform_site import connections
 
 LOOK_S = 2.0
 """How often to look at the row itself, in case that news were lost."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 
-from executions.connections import statement
+from platform_site.connections import statement
 
 
 def lent() -> int:

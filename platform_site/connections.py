@@ -31,7 +31,7 @@ def rest() -> None:
 
 @contextmanager
 def statement() -> Iterator[Any]:
-    """Yield a cursor for one statement of a worker; the connection rests afterwards.
+    """Yield a cursor for one statement; the connection rests afterwards.
 
     With a pool it is taken from there, past Django's connection: to open that for each
     statement costs half as much again as the statement itself. Not where somebody would
