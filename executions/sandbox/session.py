@@ -68,8 +68,11 @@ class _Stream:
         dropped = total - head - tail
         if dropped < 0 or len(self.data) < head + tail or self.end != total:
             raise ProtocolError("a result does not match its output")
-        data = self.data
-        return Output(bytes(data[:head]), bytes(data[len(data) - tail :]), dropped)
+        with memoryview(self.data) as data:
+            kept = Output(bytes(data[:head]), bytes(data[len(data) - tail :]), dropped)
+        # Megabytes that nobody needs twice while the outcome is stored.
+        self.data = bytearray()
+        return kept
 
 
 class _Stage:

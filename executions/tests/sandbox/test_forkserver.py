@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 
 from executions.sandbox import forkserver
-from executions.sandbox.base import Finished, SandboxGone, SandboxUnavailable
+from executions.sandbox.base import (
+    Finished,
+    SandboxGone,
+    SandboxUnavailable,
+    Session,
+)
 from executions.sandbox.jails import Config, JailBackend
 from executions.tests.sandbox.conftest import Runner, finish, spec
 
@@ -349,10 +354,21 @@ def test_jail_that_cannot_be_reached_now_is_not_taken_for_gone(make: Make) -> No
     os.kill(agent, signal.SIGCONT)
     for follower in kept:
         follower.detach()
-    session = backend.attach("busy")
+    session = attached_in_time(backend, "busy")
     session.send_stdin(b"\n")
     outcome, _ = finish(session)
     assert outcome.cases[0].stdout.head == b"1\n"
+
+
+def attached_in_time(backend: JailBackend, key: str) -> Session:
+    """Attach once the agent has looked at all who came before."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return backend.attach(key)
+        except SandboxUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
