@@ -17,7 +17,7 @@ LOG_ENTRIES = 1024
 FINISHED_S = 120.0
 ABANDONED_S = 3600.0
 KEPT_RUNS = 1024
-KEPT_BYTES = 16 * MIB
+KEPT_BYTES = 8 * MIB
 """How much is kept of finished runs, for who is late: their rows have it all."""
 
 

@@ -93,6 +93,19 @@ class View(APIView):
     def get_exception_handler(self) -> Any:
         return errors.handle
 
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(*args, **kwargs)
+        if isinstance(response, Response):
+            response.add_post_render_callback(self._let_go)
+        return response
+
+    def _let_go(self, response: Response) -> None:
+        """Forget the answer, once it is rendered: view and request hold each other.
+
+        Its megabytes then go with it, and not when the collector comes.
+        """
+        del self.response
+
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return Response(status=204, headers={"Allow": ", ".join(self.allowed_methods)})
 
