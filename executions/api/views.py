@@ -99,11 +99,12 @@ class View(APIView):
             response.add_post_render_callback(self._let_go)
         return response
 
-    def _let_go(self, response: Response) -> None:
-        """Forget the answer, once it is rendered: view and request hold each other.
+    def _let_go(self, response: Any) -> None:
+        """Part the answer, once it is rendered, from the view and from itself.
 
         Its megabytes then go with it, and not when the collector comes.
         """
+        response.renderer_context = {}
         del self.response
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
