@@ -77,6 +77,8 @@ _LONGEST_CONNECT_S: Final = 0.1
 # The watch tells why an agent fell silent within this time, or nobody does.
 _FATE_TIMEOUT_S: Final = 3.0
 _LISTED_TIMEOUT_S: Final = 10.0
+# How long a fence stands at least: a create that was on its way comes sooner.
+_FENCED_S: Final = 30.0
 
 
 class Api:
@@ -204,9 +206,11 @@ class Api:
                 if not _is_passing(error):
                     raise
                 problem: Exception = error
-                asked_s = _retry_after_s(error)
-                self._not_before = time.monotonic() + asked_s
-            except (HTTPError, OSError, ValueError) as error:
+                asked_until = time.monotonic() + _retry_after_s(error)
+                self._not_before = max(self._not_before, asked_until)
+            except (HTTPError, OSError, ValueError, AttributeError) as error:
+                # The last is the client's own about a failed TLS handshake: it has no
+                # body.
                 problem = error
             else:
                 return answer
@@ -250,7 +254,7 @@ def _is_passing(error: ApiException) -> bool:
     # Bursts run into each other over the quota's own object (kubernetes#67761), and a
     # quota that is used up is free again when a pod ends.
     text = _text(error)
-    is_conflict = error.status == 409 and _reason(error) == "Conflict"  # noqa: PLR2004
+    is_conflict = error.status == 409 and "resourcequotas" in text  # noqa: PLR2004
     is_used_up = error.status == 403 and "exceeded quota" in text  # noqa: PLR2004
     return is_conflict or is_used_up
 
@@ -348,12 +352,12 @@ class KubernetesBackend:
     def held(self) -> list[str]:
         if not self.watch.wait_listed(_LISTED_TIMEOUT_S):
             raise SandboxUnavailable("the API server has not told of its pods yet")
-        living = (seen.pod for seen in self.watch.all() if not seen.is_gone)
-        return [
-            key
-            for pod in living
-            if not pods.is_fenced(pod) and (key := pods.label(pod, KEY_LABEL))
-        ]
+        found = []
+        for seen in self.watch.all():
+            is_young_fence = pods.is_fenced(seen.pod) and seen.age_s < _FENCED_S
+            if not (seen.is_gone or is_young_fence or pods.is_ending(seen.pod)):
+                found.append(pods.label(seen.pod, KEY_LABEL))
+        return [key for key in found if key]
 
     def discard(self, key: str) -> None:
         """Have the pod deleted, in the background."""

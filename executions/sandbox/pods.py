@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from executions.sandbox.manifests import FENCE_GATE
+
 Pod = Mapping[str, Any]
 
 # Reasons of a waiting container; see the kubelet's pkg/kubelet/images/types.go and
@@ -71,7 +73,14 @@ def is_running(pod: Pod) -> bool:
 
 
 def is_fenced(pod: Pod) -> bool:
-    return bool(pod["spec"].get("schedulingGates"))
+    """Whether it is a fence of ours: others may hold pods back, too."""
+    gates = pod["spec"].get("schedulingGates") or ()
+    return any(gate.get("name") == FENCE_GATE for gate in gates)
+
+
+def is_ending(pod: Pod) -> bool:
+    """Whether somebody has deleted it already."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def problem(pod: Pod) -> Problem | None:

