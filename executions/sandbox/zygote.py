@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
@@ -22,6 +23,8 @@ from executions.sandbox.rehearsal import Rehearsal
 
 _MESSAGE_BYTES: Final = 1024
 _ANSWER_TIMEOUT_S: Final = 5.0
+_END_TIMEOUT_S: Final = 1.0
+_END_PAUSE_S: Final = 0.001
 _MOST_DESCRIPTORS: Final = 32
 _IDLE_MS: Final = 5
 """How long nobody has to ask for a jail before a moment is used for a rehearsal."""
@@ -84,11 +87,18 @@ class Zygote:
             raise ZygoteLost(errno.ECHILD, "the zygote was lost") from error
 
     def end(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        """Let it end; what it rehearses has ended then, too, unless it hangs."""
+        if self._socket is None:
+            return
+        self._socket.close()
+        self._socket = None
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if os.waitpid(self._pid, os.WNOHANG)[0]:
+                return
+            time.sleep(_END_PAUSE_S)
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
 
     def _tell(self, cast: Cast) -> None:
         connection = self._socket or self._fork()
