@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import secrets
-import statistics
 import threading
 import time
 from typing import Any
@@ -20,10 +19,11 @@ from kubernetes import client, config, watch
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure import Samples
 from executions.limits import Limits
 from executions.sandbox import manifests, pods
 from executions.sandbox.base import Command, Finished, RunSpec, SourceFile
-from executions.sandbox.kubernetes import KubernetesBackend
+from executions.sandbox.kubernetes import KubernetesBackend, name_of
 from executions.sandbox.manifests import DEFAULT_PROFILES, Cluster
 
 HELLO = SourceFile("main.py", b"print('hello')")
@@ -63,7 +63,7 @@ def cold_ms(backend: KubernetesBackend) -> dict[str, float]:
 
     def wait_for_address() -> None:
         backend.watch.wait_for(
-            f"exec-{key}", lambda s: (s and pods.address(s.pod)) or None, TIMEOUT_S
+            name_of(key), lambda s: (s and pods.address(s.pod)) or None, TIMEOUT_S
         )
         found["address"] = (time.perf_counter() - began) * 1000
 
@@ -94,17 +94,18 @@ def main() -> None:
     profiles = {profile.name: profile for profile in DEFAULT_PROFILES}
     cluster = Cluster(options.namespace, dict.fromkeys(profiles, options.image))
     backend = KubernetesBackend(cluster, profiles, secret=secrets.token_bytes(32))
-    samples: dict[str, list[float]] = {}
+    samples: dict[str, Samples] = {}
     for n in range(options.count + 1):
-        taken = {"bare": bare_ms(core, options.namespace, options.image)}
-        taken |= cold_ms(backend)
+        turn = {"bare": bare_ms(core, options.namespace, options.image)}
+        turn |= cold_ms(backend)
         if n:  # the first one warms up
-            for name, value in taken.items():
-                samples.setdefault(name, []).append(value)
+            for name, value in turn.items():
+                samples.setdefault(name, Samples(name, "ms")).values.append(value)
     calls = dict(backend.api.calls)
     backend.close()
     if options.json:
-        print(json.dumps({"samples": samples, "calls": calls}))
+        values = {name: taken.values for name, taken in samples.items()}
+        print(json.dumps({"samples": values, "calls": calls}))
         return
     table = Table(title=f"{options.count} cold runs, ms; calls: {calls}")
     for column in ("", "median", "p90", "most"):
@@ -117,9 +118,8 @@ def main() -> None:
         "beyond": "address to result, without the program",
     }
     for name, title in titles.items():
-        values = sorted(samples[name])
-        ninth = values[int(0.9 * (len(values) - 1))]
-        numbers = (statistics.median(values), ninth, values[-1])
+        taken = samples[name]
+        numbers = (taken.median, taken.percentile(0.9), max(taken.values))
         table.add_row(title, *(f"{number:.0f}" for number in numbers))
     Console().print(table)
 

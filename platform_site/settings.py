@@ -311,24 +311,8 @@ SANDBOX_IMAGE: str = env.str("SANDBOX_IMAGE", default="coding-platform-sandbox-a
 SANDBOX_IMAGES: dict[str, str] = env.dict("SANDBOX_IMAGES", default={})
 """Another image for the pods of a profile, by its name."""
 SANDBOX_PULL_POLICY: str = env.str("SANDBOX_PULL_POLICY", default="IfNotPresent")
-SANDBOX_PROFILES: dict[str, dict[str, Any]] = env.json(
-    "SANDBOX_PROFILES",
-    default={
-        "small": {
-            "memory_bytes": 256 << 20,
-            "scratch_bytes": 64 << 20,
-            "cpu_request": "25m",
-            "cpu_limit": "1",
-        },
-        "large": {
-            "memory_bytes": 1 << 30,
-            "scratch_bytes": 512 << 20,
-            "cpu_request": "50m",
-            "cpu_limit": "2",
-        },
-    },
-)
-"""The sizes of pods; a runtime names the one that it needs."""
+SANDBOX_PROFILES: dict[str, dict[str, Any]] = env.json("SANDBOX_PROFILES", default={})
+"""The sizes of pods, if not manifests.DEFAULT_PROFILES; a runtime names its own."""
 SANDBOX_RUNTIME_CLASS: str = env.str("SANDBOX_RUNTIME_CLASS", default="")
 SANDBOX_PRIORITY_CLASS: str = env.str("SANDBOX_PRIORITY_CLASS", default="")
 SANDBOX_NODE_SELECTOR: dict[str, str] = env.dict("SANDBOX_NODE_SELECTOR", default={})

@@ -64,6 +64,7 @@ class Runtime:
     outside /usr, /bin and /lib. `files` are put beside those of the program. `minimum`
     and `compile_minimum` are the limits below which the runtime itself would fail or
     hang; lower requests are raised to them. `name_of` reads from the source what the
+    program is called, where its file cannot have any name. `prepare` is what to do once
     on a machine (see runtimes.prepare) for speed alone. `profile` names the size of its
     pods: "large" where there is a compiler, unless said.
     """

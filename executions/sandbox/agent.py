@@ -68,8 +68,8 @@ _READY = encode("ready", {"version": VERSION})
 class Confinement(Protocol):
     """What surrounds the program: the agent's only way to cgroups and the like."""
 
-    limits_memory: bool
-    """Whether the kernel holds a stage to its memory; else samples do, every 50 ms."""
+    samples_memory: bool
+    """Whether only what usage() tells, every 50 ms, holds a stage to its memory."""
 
     def place(self, stage: int) -> None:
         """Confine the CALLING process, a freshly forked child, as stage `stage`.

@@ -229,7 +229,7 @@ def own_usage_files(mountinfo: str) -> tuple[int, list[int]]:
             points.update(dict.fromkeys(names, mount.point))
     fds = []
     for controller, name in _USAGE_FILES[version]:
-        folder = os.open(points[controller], os.O_RDONLY | os.O_CLOEXEC)
+        folder = _open_directory(points[controller])
         try:
             fds.append(_open_file(name, folder))
         finally:

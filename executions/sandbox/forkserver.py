@@ -8,7 +8,6 @@ message; with the answer it hands out a connection to the agent in a jail.
 
 from __future__ import annotations
 
-import array
 import binascii
 import contextlib
 import errno
@@ -239,11 +238,12 @@ class Server:
         self, worker: Worker, message: Mapping[str, Any], handed: Sequence[int] = ()
     ) -> bool:
         """Answer a worker, with descriptors if need be; False when it is gone."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handed))]
+        data = json.dumps(message).encode()
         try:
-            worker.connection.sendmsg(
-                [json.dumps(message).encode()], rights if handed else ()
-            )
+            if handed:
+                socket.send_fds(worker.connection, [data], handed)
+            else:
+                worker.connection.send(data)
         except OSError:
             self._forget_worker(worker)
             return False

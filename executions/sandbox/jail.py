@@ -439,7 +439,7 @@ class Door:
 class JailConfinement:
     """The agent's side of the cgroups: enter them, read them, ask for more of them."""
 
-    limits_memory = True
+    samples_memory = False
 
     def __init__(
         self,
@@ -481,8 +481,6 @@ class JailConfinement:
     def _ask_for(self, stage: int) -> cgroups.StageFiles:
         """Have the server make the stage's cgroup, if need be, and open its files."""
         count, fds = self._ask(str(stage))
-        for fd in fds:
-            os.set_inheritable(fd, False)
         return cgroups.StageFiles(fds[:count], fds[count:])
 
     def shrink_scratch(self, size_bytes: int) -> None:
@@ -500,10 +498,10 @@ class JailConfinement:
         with ours, theirs:
             socket.send_fds(self._control, [question.encode()], [theirs.fileno()])
             theirs.close()
-            answer, fds, _, _ = socket.recv_fds(ours, 256, 16)
+            answer, fds = linux.receive_fds(ours, 256, 16)
         if not answer.isdigit():
             raise OSError(f"the server refuses {question}: {answer.decode() or 'gone'}")
-        return int(answer), list(fds)
+        return int(answer), fds
 
 
 class Plan(NamedTuple):

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from executions.sandbox import agent, cgroups, jail
+from executions.sandbox import agent, cgroups, jail, linux
 from executions.sandbox.zygote import Cast, Mould, Zygote, ZygoteLost
 
 # A warm interpreter starts under these, until a run brings its own limits.
@@ -318,7 +318,7 @@ class JailPool:
         if made.control is None:
             return
         try:
-            message, fds, _, _ = socket.recv_fds(made.control, 1024, 4)
+            message, fds = linux.receive_fds(made.control, 1024, 4)
         except (ConnectionResetError, BrokenPipeError):
             message, fds = b"", []
         except OSError:

@@ -183,19 +183,23 @@ class JailBackend:
         when one lives that does not say so: the run may be there.
         """
         request = {"op": "attach", "key": key}
-        for folder in self._other_servers():
-            with (
-                contextlib.suppress(OSError, _ServerEnded, SandboxGone),
-                contextlib.closing(_Connection(folder)) as connection,
-            ):
-                return connection.ask(request, _ANSWER_TIMEOUT_S)
+        for found in self._ask_others(request, passed_over=_ServerEnded):
+            return found
         return self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)
 
-    def _ask_others(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Ask the fork servers of other code; yield what those say that can."""
+    def _ask_others(
+        self,
+        request: Mapping[str, Any],
+        *,
+        passed_over: type[SandboxUnavailable] = SandboxUnavailable,
+    ) -> Iterator[dict[str, Any]]:
+        """Ask the fork servers of other code; yield what those say that can.
+
+        Raises what is unavailable but not `passed_over`.
+        """
         for folder in self._other_servers():
             with (
-                contextlib.suppress(OSError, SandboxUnavailable, SandboxGone),
+                contextlib.suppress(OSError, passed_over, SandboxGone),
                 contextlib.closing(_Connection(folder)) as connection,
             ):
                 yield connection.ask(request, _ANSWER_TIMEOUT_S)

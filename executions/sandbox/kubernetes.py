@@ -41,6 +41,7 @@ from executions.sandbox.base import (
 )
 from executions.sandbox.manifests import (
     AGENT_PORT,
+    DEFAULT_PROFILES,
     KEY_LABEL,
     SELECTOR,
     Cluster,
@@ -302,7 +303,7 @@ class KubernetesBackend:
     # --- a Backend -------------------------------------------------------------------
 
     def start(self, spec: RunSpec) -> Session:
-        name = _name(spec.key)
+        name = name_of(spec.key)
         profile = self._profiles.get(spec.profile) or self._largest()
         deadline_s = _budget_s(spec) + int(_AGENT_TIMEOUT_S)
         made = self.api.create(
@@ -327,7 +328,7 @@ class KubernetesBackend:
         return _PodSession(session, self, name, spec)
 
     def attach(self, key: str) -> Session:
-        name = _name(key)
+        name = name_of(key)
         try:
             pod = self.api.get(name)
         except LookupError:
@@ -361,9 +362,9 @@ class KubernetesBackend:
 
     def discard(self, key: str) -> None:
         """Have the pod deleted, in the background."""
-        seen = self.watch.get(_name(key))
+        seen = self.watch.get(name_of(key))
         with self._has_doomed:
-            self._doomed.append((_name(key), pods.uid(seen.pod) if seen else ""))
+            self._doomed.append((name_of(key), pods.uid(seen.pod) if seen else ""))
             self._has_doomed.notify()
 
     def problems(self) -> list[str]:
@@ -547,7 +548,8 @@ class _PodSession:
         self._session.detach()
 
 
-def _name(key: str) -> str:
+def name_of(key: str) -> str:
+    """Return the name of the pod that is made for this attempt."""
     return f"exec-{key}"
 
 
@@ -573,7 +575,7 @@ def from_settings(settings: Any) -> KubernetesBackend:
             str(fields["cpu_limit"]),
         )
         for name, fields in settings.SANDBOX_PROFILES.items()
-    }
+    } or {profile.name: profile for profile in DEFAULT_PROFILES}
     image = settings.SANDBOX_IMAGE
     cluster = Cluster(
         namespace=settings.SANDBOX_NAMESPACE,

@@ -41,7 +41,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 class NoConfinement:
     """Confines nothing and sees nothing: the agent measures with rusage."""
 
-    limits_memory = False
+    samples_memory = False
 
     def place(self, stage: int) -> None:
         return

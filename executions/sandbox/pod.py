@@ -48,7 +48,7 @@ class PodConfinement:
     Usage counts from what there was when the agent was ready, without it.
     """
 
-    limits_memory = False
+    samples_memory = True
 
     def __init__(self) -> None:
         self._version, self._files = _usage_files()

@@ -69,7 +69,7 @@ def address(pod: Pod) -> str:
 
 
 def is_running(pod: Pod) -> bool:
-    return any(True for _ in _states(pod, "running"))
+    return any(_states(pod, "running"))
 
 
 def is_fenced(pod: Pod) -> bool:
@@ -105,13 +105,11 @@ def fate(pod: Pod, *, is_deleted: bool = False) -> tuple[Fate, str] | None:
 
     `is_deleted` when the object is the last that was seen of it.
     """
-    is_deleted = is_deleted or bool(pod["metadata"].get("deletionTimestamp"))
-    return (
-        _out_of_memory(pod)
-        or _taken_away(pod)
-        or _ended(pod)
-        or ((Fate.DELETED, "the pod was deleted") if is_deleted else None)
-    )
+    if found := _out_of_memory(pod) or _taken_away(pod) or _ended(pod):
+        return found
+    if is_deleted or is_ending(pod):
+        return Fate.DELETED, "the pod was deleted"
+    return None
 
 
 def _out_of_memory(pod: Pod) -> tuple[Fate, str] | None:

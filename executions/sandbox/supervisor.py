@@ -47,7 +47,7 @@ class Usage(NamedTuple):
 
 
 class Measuring(Protocol):
-    limits_memory: bool
+    samples_memory: bool
 
     def usage(self, stage: int) -> Usage | None: ...
 
@@ -135,6 +135,9 @@ class Supervision:
         self._wall_at = math.inf
         self._usage_at = math.inf
         self._near_poll_s = _SHORTEST_POLL_S
+        self._longest_poll_s = (
+            _LONGEST_FULL_POLL_S if confinement.samples_memory else _LONGEST_POLL_S
+        )
         self._cores = len(os.sched_getaffinity(0))
         self._before: Usage | None = None
         self._cpu_before_ns = 0
@@ -163,12 +166,7 @@ class Supervision:
             self.fail(failure)
             return
         self._wall_at = self.started_at + stage.limits["wall_time_ms"] / 1000
-        self._plan_usage(
-            0,
-            _LONGEST_POLL_S
-            if self._confinement.limits_memory
-            else _LONGEST_FULL_POLL_S,
-        )
+        self._plan_usage(0)
         for fd, name in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             self._streams[fd] = name
             self._watch(fd)
@@ -290,14 +288,10 @@ class Supervision:
         elif cpu_ns > self._cpu_limit_ns:
             self._stop("cpu_time")
         else:
-            is_near = usage is not None and (
-                not self._confinement.limits_memory
-                or usage.memory_bytes > self._memory_bytes / 2
-            )
-            longest = _LONGEST_FULL_POLL_S if is_near else _LONGEST_POLL_S
-            self._plan_usage(cpu_ns, longest)
+            near = usage is not None and usage.memory_bytes > self._memory_bytes / 2
+            self._plan_usage(cpu_ns, _LONGEST_FULL_POLL_S if near else None)
 
-    def _plan_usage(self, cpu_ns: int, longest: float = _LONGEST_POLL_S) -> None:
+    def _plan_usage(self, cpu_ns: int, longest: float | None = None) -> None:
         """Look again when the limit could be reached at the earliest, or a bit later.
 
         A program that sleeps just below its limit is asked ever more seldom.
@@ -308,6 +302,7 @@ class Supervision:
             self._near_poll_s = min(2 * self._near_poll_s, _LONGEST_NEAR_POLL_S)
         self._last_cpu_ns = cpu_ns
         earliest = (self._cpu_limit_ns - cpu_ns) / 1e9 / self._cores
+        longest = longest or self._longest_poll_s
         delay = min(max(earliest, self._near_poll_s), longest)
         self._usage_at = time.monotonic() + delay
 
@@ -319,7 +314,7 @@ class Supervision:
         """Tell whether memory got past the limit where the kernel lets it."""
         if usage is None:
             return False
-        if not self._confinement.limits_memory:
+        if self._confinement.samples_memory:
             return usage.memory_peak_bytes > self._memory_bytes
         return usage.memory_bytes > self._memory_bytes * _EXCESS_MEMORY
 
@@ -420,7 +415,7 @@ class Supervision:
         # A program may outrun the last look at its usage: what counts is what it used.
         if self._oom_kills(usage):
             return "memory"
-        if not self._confinement.limits_memory and self._holds_too_much(usage):
+        if self._confinement.samples_memory and self._holds_too_much(usage):
             return "memory"
         if self._end:
             return self._end

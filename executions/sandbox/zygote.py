@@ -137,12 +137,14 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
     # Nothing of the server's: whoever waits for one of its ends would wait for us too.
     linux.close_ranges(linux.gaps_between([0, 1, 2, server.fileno(), *mould.home]))
     signal.set_wakeup_fd(-1)
-    networks, problem = _networks()
+    networks = _networks()
     rehearsal = Rehearsal(mould.cgroup_version)
+    if isinstance(networks, OSError):
+        rehearsal.left = 0  # not in the host's network
     poll = select.poll()  # select() cannot have descriptors above 1023
     poll.register(server, select.POLLIN)
     while True:
-        while networks and rehearsal.left and not poll.poll(_IDLE_MS):
+        while rehearsal.left and not poll.poll(_IDLE_MS):
             rehearsal.go_on()
         words, descriptors = linux.receive_fds(
             server, _MESSAGE_BYTES, _MOST_DESCRIPTORS
@@ -150,20 +152,20 @@ def _serve(server: socket.socket, mould: Mould) -> NoReturn:
         if not words:
             os._exit(0)
         try:
-            if networks is None:
-                raise problem
+            if isinstance(networks, OSError):
+                raise networks
             answer = str(_start(words, descriptors, mould, networks))
         except OSError as error:
             answer = f"0 {error.errno} {error.filename or ''}"
         server.send(answer.encode())
 
 
-def _networks() -> tuple[Networks | None, OSError]:
+def _networks() -> Networks | OSError:
     """Return the networks, or the error for whoever wants a jail."""
     try:
-        return Networks(), OSError()
+        return Networks()
     except OSError as error:
-        return None, error
+        return error
 
 
 def _start_in(networks: Networks, slot: int, plan: jail.Plan) -> int:

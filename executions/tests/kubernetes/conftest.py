@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,10 +83,3 @@ def spec(source: str = "", **fields: Any) -> RunSpec:
     """Return a run of one Python file, with a key as the platform's are."""
     fields.setdefault("key", f"{secrets.token_hex(4)}-{next(_numbers)}")
     return sandboxes.spec(source, env=dict(PYTHON.env), **fields)
-
-
-def until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

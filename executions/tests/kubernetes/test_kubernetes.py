@@ -25,8 +25,9 @@ from executions.sandbox.base import (
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB
 from executions.sandbox.session import AgentSession
-from executions.tests.kubernetes.conftest import Make, cluster_of, spec, until
+from executions.tests.kubernetes.conftest import Make, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
+from testing.servers import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -85,7 +86,7 @@ def test_program_runs_and_its_pod_goes(
         pods = core.list_namespaced_pod(namespace).items
         return name not in [pod.metadata.name for pod in pods]
 
-    until(is_gone)
+    wait_until(is_gone, "the pod gone")
     assert run_spec.key not in backend.held()
     assert backend.api.calls == {"create": 1, "delete": 1}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from executions.sandbox.watch import PodWatch, Seen, TooOld
+from testing.servers import wait_until
 
 Step = bytes | Exception | None
 
@@ -65,13 +65,6 @@ def address(seen: Seen | None) -> str | None:
     return seen.pod["status"].get("podIP") if seen else None
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_waiter_is_told_of_a_change(server: Server, watch: PodWatch) -> None:
     server.steps.put(event("ADDED", pod("a", 2)))
     server.steps.put(event("MODIFIED", pod("a", 3, podIP="10.0.0.1")))
@@ -95,7 +88,7 @@ def test_older_news_does_not_hide_what_the_watch_knows(
 
 def test_deleted_pod_keeps_its_last_words(server: Server, watch: PodWatch) -> None:
     server.steps.put(event("DELETED", pod("a", 2, reason="Evicted")))
-    until(lambda: watch.get("a") is not None)
+    wait_until(lambda: watch.get("a") is not None, "the watch has heard")
     seen = watch.get("a")
     assert seen is not None
     assert seen.is_gone
@@ -106,7 +99,7 @@ def test_it_goes_on_where_the_stream_ended(server: Server, watch: PodWatch) -> N
     server.steps.put(event("ADDED", pod("a", 7)))
     server.steps.put(event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}))
     server.steps.put(None)
-    until(lambda: len(server.asked) == 3)
+    wait_until(lambda: len(server.asked) == 3, "the watch has heard")
     assert server.asked == ["list", "1", "9"]
 
 
@@ -119,7 +112,7 @@ def test_too_old_lists_again(server: Server, watch: PodWatch, step: Step) -> Non
     server.listed = [pod("a", 20)]
     server.version = "20"
     server.steps.put(step)
-    until(lambda: len(server.asked) == 4)
+    wait_until(lambda: len(server.asked) == 4, "the watch has heard")
     assert server.asked == ["list", "1", "list", "20"]
     assert watch.get("a") is not None
 
@@ -128,16 +121,16 @@ def test_pod_that_went_unseen_is_gone_once_it_is_old(
     server: Server, watch: PodWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.steps.put(event("ADDED", pod("a", 2)))
-    until(lambda: watch.get("a") is not None)
+    wait_until(lambda: watch.get("a") is not None, "the watch has heard")
     server.steps.put(TooOld())
-    until(lambda: watch.lists == 2)
+    wait_until(lambda: watch.lists == 2, "the watch has heard")
     seen = watch.get("a")
     # A list may be older than our own create.
     assert seen is not None
     assert not seen.is_gone
     monkeypatch.setattr("executions.sandbox.watch.YOUNG_S", 0.0)
     server.steps.put(TooOld())
-    until(lambda: watch.lists == 3)
+    wait_until(lambda: watch.lists == 3, "the watch has heard")
     seen = watch.get("a")
     assert seen is not None
     assert seen.is_gone
