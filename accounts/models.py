@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,9 @@ from platform_site.connections import statement
 
 KEY_PREFIX = "cp_"
 KEY_RANDOM_BYTES = 32
+KNOWN_FOR_S = 1.0
+"""How long a key that was found usable is taken for usable without another look."""
+MOST_KNOWN = 10_000
 
 
 class User(AbstractUser):
@@ -35,20 +39,33 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def holder(self, text: str) -> User | None:
         """Return the active user whose usable key has this text, or None.
 
-        Costs one query, made anew each time: a revoked key is dead at once. Its SQL is
+        Costs one query, or none for a key that this process asked for in the last
+        KNOWN_FOR_S: so much longer a revoked one may still be taken here. The SQL is
         put together once per process, as that takes longer than the query itself. Only
         HOLDER_FIELDS are loaded, the others when they are asked for.
         """
         wanted = digest(text)
+        now = time.monotonic()
+        values, known_until = _known.get(wanted, (None, now))
+        if values is None or now >= known_until:
+            values = self._holder_values(wanted)
+            if values is None:
+                _known.pop(wanted, None)
+                return None
+            if len(_known) >= MOST_KNOWN:
+                _known.clear()
+            _known[wanted] = values, now + KNOWN_FOR_S
+        return User.from_db(self.db, [f.attname for f in _holder_fields()], values)
+
+    def _holder_values(self, wanted: str) -> list[Any] | None:
         sql, parameters = _holder_query(self.db)
         with statement() as cursor:
             cursor.execute(sql, [wanted if p == _WANTED else p for p in parameters])
             row = cursor.fetchone()
         if row is None or not hmac.compare_digest(row[-1], wanted):
             return None
-        fields = _holder_fields()
-        values = [f.to_python(v) for f, v in zip(fields, row[:-1], strict=True)]
-        return User.from_db(self.db, [f.attname for f in fields], values)
+        pairs = zip(_holder_fields(), row[:-1], strict=True)
+        return [field.to_python(value) for field, value in pairs]
 
     def issue(self, user: User, name: str, **fields: Any) -> tuple[ApiKey, str]:
         """Create a key and return it with its text, which is never stored."""
@@ -61,6 +78,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 HOLDER_FIELDS = frozenset(("id", "username", "is_active", "is_staff", "is_superuser"))
 _WANTED = "the digest that is looked for"
+_known: dict[str, tuple[list[Any], float]] = {}
+"""The holders' values by their keys' digests, and until when they hold."""
 
 
 @cache

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import models
 from accounts.models import HOLDER_FIELDS, ApiKey, User
 
 
@@ -34,12 +35,32 @@ def test_holder_loads_the_rest_when_asked(owner: User) -> None:
     assert (found.email, found.date_joined) == (owner.email, owner.date_joined)
 
 
-def test_holder_costs_one_query(owner: User) -> None:
+def test_holder_costs_one_query_now_and_then(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, text = ApiKey.objects.issue(owner, "mine")
-    for _ in range(2):
+    for known_for_s, expected in ((3600, 1), (3600, 0)):
+        monkeypatch.setattr(models, "KNOWN_FOR_S", known_for_s)
         with CaptureQueriesContext(connection) as queries:
-            ApiKey.objects.holder(text)
-        assert len(queries) == 1
+            assert ApiKey.objects.holder(text) == owner
+        assert len(queries) == expected
+
+
+def test_what_is_known_of_keys_is_bounded(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MOST_KNOWN", 3)
+    texts = [ApiKey.objects.issue(owner, f"key {n}")[1] for n in range(5)]
+    assert [ApiKey.objects.holder(text) for text in texts] == [owner] * 5
+    assert len(models._known) <= 3
+
+
+def test_unusable_keys_are_not_kept(owner: User) -> None:
+    models._known.clear()
+    past = timezone.now() - timedelta(seconds=1)
+    _, text = ApiKey.objects.issue(owner, "lost", revoked_at=past)
+    assert ApiKey.objects.holder(text) is None
+    assert models._known == {}
 
 
 def test_holder_of_an_unusable_key_is_nobody(owner: User) -> None:
@@ -53,7 +74,8 @@ def test_holder_of_an_unusable_key_is_nobody(owner: User) -> None:
     assert [holder(t) for t in (expired, revoked, "", "cp_x")] == [None] * 4
     assert holder(fresh) == owner
     User.objects.update(is_active=False)
-    assert holder(fresh) is None
+    _, newer = ApiKey.objects.issue(owner, "newer")
+    assert holder(newer) is None
 
 
 def test_issue_keeps_no_text(owner: User) -> None:

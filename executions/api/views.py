@@ -244,17 +244,17 @@ def _submit(
     submit = partial(
         services.submit, owner=user, submission=submission, will_wait=will_wait
     )
-    if claim is None:
-        return submit(), False
-    if (earlier := claim.earlier()) is not None:
+    if claim is not None and (earlier := claim.earlier()) is not None:
         return earlier, True
     try:
-        return submit(idempotency=claim.store), False
+        return submit(idempotency=claim.store if claim else None), False
     except IntegrityError:
         # Another one with this key was first, and has committed.
-        if (earlier := claim.earlier()) is None:
-            raise
-        return earlier, True
+        if claim is not None and (earlier := claim.earlier()) is not None:
+            return earlier, True
+        if not type(user).objects.filter(pk=user.pk).exists():
+            raise errors.ApiError("invalid_key", "The account is gone.") from None
+        raise
 
 
 def _remember(claim: idempotency.Claim, execution: Execution) -> bool:

@@ -111,6 +111,7 @@ class Stage:
         self._name = name
         self._fds: list[int] = []
         self._memory_bytes = 0
+        self._max_processes = 0
         try:
             for hierarchy in groups.hierarchies:
                 os.mkdir(name, 0o755, dir_fd=hierarchy.fd)
@@ -140,7 +141,14 @@ class Stage:
 
         Version 1 then raises OSError (EBUSY), version 2 kills.
         """
-        _write(self._fd_of("pids"), "pids.max", str(max_processes))
+        if max_processes != self._max_processes:
+            _write(self._fd_of("pids"), "pids.max", str(max_processes))
+            self._max_processes = max_processes
+        if memory_bytes != self._memory_bytes:
+            self._limit_memory(memory_bytes)
+            self._memory_bytes = memory_bytes
+
+    def _limit_memory(self, memory_bytes: int) -> None:
         memory = self._fd_of("memory")
         if self._groups.version != 1:
             _write(memory, "memory.max", str(memory_bytes))
@@ -154,7 +162,6 @@ class Stage:
             names.sort(key=len)  # the first time both are unlimited: memory first
         for name in names:
             _write(memory, name, str(memory_bytes))
-        self._memory_bytes = memory_bytes
         # Version 1 counts what sockets hold apart, and only once it has a limit.
         with contextlib.suppress(FileNotFoundError):
             held = int(memory_bytes * SOCKET_MEMORY_PART)

@@ -21,10 +21,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from executions.sandbox import agent, cgroups, jail, linux
 from executions.sandbox.zygote import Cast, Mould, Zygote, ZygoteLost
 
-# A warm interpreter starts under these, until a run brings its own limits.
-WARM_MEMORY_BYTES: Final = 1 << 30
-WARM_PROCESSES: Final = 256
-WARM_SCRATCH_BYTES: Final = 64 << 20
+# What a warm interpreter has at least, until a run brings its own limits.
+_WARM_MEMORY_BYTES: Final = 256 << 20
+_WARM_PROCESSES: Final = 64
 _RETRY_S: Final = 0.02
 # The run that emptied the pool gets the processor first.
 _REFILL_DELAY_S: Final = 0.01
@@ -39,6 +38,7 @@ class Config(NamedTuple):
     the fields of agent.Warm. `read_only` names what is shown besides the system's
     folders, as `path` or `path:shown_as`. `uid_base` is where the jails' own uids
     start, used as root only. An unused server ends `linger_s` after its last worker.
+    Jails wait with the `usual` limits, so that most runs need no others.
     """
 
     max_jails: int = 32
@@ -51,6 +51,9 @@ class Config(NamedTuple):
     linger_s: float = 60.0
     output_total_bytes: int = 64 << 20
     outcome_linger_s: float = 300.0
+    usual_memory_bytes: int = 256 << 20
+    usual_processes: int = 64
+    usual_scratch_bytes: int = 128 << 20
 
 
 class Jail:
@@ -182,7 +185,7 @@ class JailPool:
         self, taken: Jail, limits: list[dict[str, int]], scratch_bytes: int
     ) -> None:
         """Give a jail its run's limits, one pair for each stage. Raises OSError."""
-        if taken.scratch is not None:
+        if taken.scratch is not None and taken.scratch.size_bytes != scratch_bytes:
             taken.scratch.resize(scratch_bytes)
         if 0 in taken.stages:
             taken.stages[0].limit(**limits[0])
@@ -273,7 +276,7 @@ class JailPool:
         rootless = self._uid_base is None
         uid = jail.ROOTLESS_UID if rootless else (self._uid_base or 0) + made.slot
         identity = jail.Identity(uid, rootless)
-        made.scratch = jail.Scratch(WARM_SCRATCH_BYTES, identity)
+        made.scratch = jail.Scratch(self._config.usual_scratch_bytes, identity)
         files = self._first_stage(made)
         made.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         made.control.setblocking(False)
@@ -309,7 +312,10 @@ class JailPool:
         if self._groups is None:
             return None
         made.stages[0] = self._groups.create(made.stage_name(0))
-        made.stages[0].limit(WARM_MEMORY_BYTES, WARM_PROCESSES)
+        made.stages[0].limit(
+            max(self._config.usual_memory_bytes, _WARM_MEMORY_BYTES),
+            max(self._config.usual_processes, _WARM_PROCESSES),
+        )
         return made.stages[0].open_files()
 
     # -- what a jail says --

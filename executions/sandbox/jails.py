@@ -69,6 +69,9 @@ def from_settings(settings: Any) -> JailBackend:
         cgroup=settings.SANDBOX_CGROUP,
         allow_unenforced=settings.SANDBOX_ALLOW_UNENFORCED_LIMITS,
         linger_s=settings.SANDBOX_LINGER_S,
+        usual_memory_bytes=settings.RUN_DEFAULT.memory_bytes,
+        usual_processes=settings.RUN_DEFAULT.max_processes,
+        usual_scratch_bytes=settings.RUN_DEFAULT.scratch_bytes,
     )
     return JailBackend(settings.SANDBOX_STATE_DIR, config, prestarts)
 

@@ -14,9 +14,10 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from executions.models import Execution
 from executions.tests.api.conftest import HELLO, Caller
+from testing.servers import wait_until
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 BELOW = ("", "/", "/cancel", "/cancel/", "?wait=1", "?include=submission")
@@ -129,10 +130,23 @@ def test_a_refused_key_is_told_what_is_wrong(
     assert answer.json()["error"]["message"].startswith(beginning)
 
 
-def test_a_revoked_key_is_dead_at_once(owner: Caller) -> None:
+def test_a_revoked_key_is_dead_soon(owner: Caller) -> None:
     assert owner.get("/api/v1/limits").status_code == 200
     ApiKey.objects.update(revoked_at=timezone.now())
-    assert owner.get("/api/v1/limits").status_code == 401
+    wait_until(
+        lambda: owner.get("/api/v1/limits").status_code == 401, "refused", timeout_s=5
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deleted_user_is_told_so(owner: Caller) -> None:
+    assert owner.get("/api/v1/limits").status_code == 200
+    User.objects.all().delete()
+    answer = owner.post("/api/v1/executions", HELLO)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (
+        401,
+        "invalid_key",
+    )
 
 
 def test_an_expired_key_is_refused(owner: Caller) -> None:
