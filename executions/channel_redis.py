@@ -239,8 +239,8 @@ class RedisChannel:
         while not self._is_closed:
             try:
                 self._listen_once()
-            except (redis.RedisError, OSError, ValueError) as error:
-                # ValueError: redis-py, when the connection is closed under it.
+            except (redis.RedisError, OSError, ValueError, AttributeError) as error:
+                # The last two: redis-py, when the connection is closed under it.
                 self._connected.clear()
                 if not is_down and not self._is_closed:
                     logger.warning("Redis is away, news may be lost: %s", error)
