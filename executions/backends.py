@@ -45,9 +45,10 @@ def _make() -> Backend:
 
         return jails.from_settings(settings)
     if name == "kubernetes":
+        from executions.pool import WarmPods  # noqa: PLC0415
         from executions.sandbox import kubernetes  # noqa: PLC0415
 
-        return kubernetes.from_settings(settings)
+        return kubernetes.from_settings(settings, WarmPods())
     if name == "plain":
         from executions.sandbox import plain  # noqa: PLC0415
 

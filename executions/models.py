@@ -19,8 +19,11 @@ from django.db.models.functions import Now
 
 from executions import sql
 from executions.leases import Lease
+from executions.pool import SandboxPod
 from executions.verdicts import Verdict
 from platform_site.connections import statement
+
+__all__ = ["Execution", "IdempotencyKey", "SandboxPod", "Status"]
 
 
 class Status(models.TextChoices):
@@ -125,17 +128,21 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         Their run has ended, or goes on as another attempt. Keys of runs that are not
         stored here are nobody's business.
         """
+        return [key for key, row in self._of(keys).items() if not row.is_at(key)]
+
+    def active(self, keys: Collection[str]) -> set[str]:
+        """Return those of these keys that are the current attempt of a run that goes
+        on."""
+        return {key for key, row in self._of(keys).items() if row.is_at(key)}
+
+    def _of(self, keys: Collection[str]) -> dict[str, Execution]:
+        """Return the rows that these keys are attempts of, as far as there are any."""
         ids = {}
         for key in keys:
             with contextlib.suppress(ValueError):
                 ids[key] = uuid.UUID(key[:36])
         stored = self.only("id", "status", "attempt").in_bulk(set(ids.values()))
-        rows = {key: stored[pk] for key, pk in ids.items() if pk in stored}
-        return [
-            key
-            for key, row in rows.items()
-            if row.status not in ACTIVE or row.key != key
-        ]
+        return {key: stored[pk] for key, pk in ids.items() if pk in stored}
 
     def mark_running(self, leases: Collection[Lease]) -> int:
         """Starting → running for the runs of these leases; returns how many."""
@@ -174,12 +181,29 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         """Undo a claim whose sandbox was never asked for: the attempt was none."""
         return self._requeue(execution, lease, attempt=models.F("attempt") - 1)
 
-    def requeue(self, execution: Execution, lease: Lease, delay: timedelta) -> bool:
-        """Let the run start again, as another attempt, after `delay`."""
-        # Not a sum with nothing: SQLite would write it with more digits than Now, and
-        # compare them as text.
-        due_at = Now() + delay if delay else Now()
-        return self._requeue(execution, lease, due_at=due_at)
+    def requeue(self, execution: Execution, lease: Lease) -> bool:
+        """Let the run start again at once, as another attempt; nothing failed."""
+        return self._requeue(execution, lease, due_at=Now())
+
+    def retry(
+        self, execution: Execution, lease: Lease, delay: timedelta, why: str
+    ) -> bool:
+        """Let the run start again after `delay`, as this attempt failed."""
+        failures = models.F("failures") + 1
+        return self._requeue(
+            execution, lease, due_at=_later(delay), failures=failures, reason=why
+        )
+
+    def postpone(
+        self, execution: Execution, lease: Lease, delay: timedelta, why: str
+    ) -> bool:
+        """Let the run start again after `delay`: no sandbox was to be had.
+
+        False also when it has been queued for SANDBOX_PATIENCE_S already.
+        """
+        patience = timedelta(seconds=settings.SANDBOX_PATIENCE_S)
+        patient = self.filter(queued_at__gt=Now() - patience)
+        return patient._requeue(execution, lease, due_at=_later(delay), reason=why)
 
     def _requeue(self, execution: Execution, lease: Lease, **changes: Any) -> bool:
         changed = self._owned(execution, lease).update(
@@ -235,6 +259,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
             lease_id=None,
             lease_until=None,
             adoptions=0,
+            failures=models.F("failures") + 1,
             due_at=Now(),
         )
 
@@ -270,6 +295,12 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         execution = Execution.from_db(self.db, sql.CLAIMED, values)
         execution.has_more = bool(has_more)
         return execution
+
+
+def _later(delay: timedelta) -> Any:
+    # Not a sum with nothing: SQLite would write it with more digits than Now, and
+    # compare them as text.
+    return Now() + delay if delay else Now()
 
 
 @cache
@@ -332,6 +363,8 @@ class Execution(models.Model):
     attempt = models.PositiveSmallIntegerField(default=0)
     adoptions = models.PositiveSmallIntegerField(default=0)
     """How many owners of this attempt were lost; a program may be the reason."""
+    failures = models.PositiveSmallIntegerField(default=0)
+    """How many attempts failed, of those that are limited (MAX_ATTEMPTS)."""
     due_at = models.DateTimeField(db_default=Now())
     """Not to be claimed before: later than queued_at after an attempt that failed."""
     lease_id = models.UUIDField(null=True)
@@ -400,6 +433,10 @@ class Execution(models.Model):
     def key(self) -> str:
         """The name of the current attempt, as sandboxes know it."""
         return f"{self.id}-{self.attempt}"
+
+    def is_at(self, key: str) -> bool:
+        """Whether the attempt with this key is the current one, and goes on."""
+        return self.status in ACTIVE and self.key == key
 
     @property
     def is_final(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from executions.sandbox.base import (
     Case,
     Event,
     Finished,
+    NoSandboxNow,
     Outcome,
     OutputChunk,
     RunSpec,
@@ -51,6 +54,8 @@ LIVE_BYTES = 1024 * KIB
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
 ATTEMPT_DELAY_S = 1.0
+POSTPONED_S = 3.0
+"""How long a run waits in the queue again for which no sandbox was to be had."""
 
 T = TypeVar("T")
 
@@ -72,6 +77,7 @@ class Run:
         self.first_output_ms: int | None = None
         self.ended_ms: int | None = None
         self._is_adopted = False
+        self._is_asked_for = False
         self._is_sent = False
         self._has_ended = False
         self._lock = threading.Lock()
@@ -138,8 +144,15 @@ class Run:
 
     @property
     def overdue_s(self) -> float:
-        """Seconds since the sandbox should have ended by itself; negative before."""
-        elapsed = time.monotonic() - self.claimed_at
+        """Seconds since the sandbox should have ended by itself; negative before.
+
+        Counts from when it got the program: until then the backend has bounds of its
+        own, and gives up by itself.
+        """
+        if not self._is_sent:
+            return -math.inf
+        waited_s = 0.0 if self.sent_ms is None else self.sent_ms / 1000
+        elapsed = time.monotonic() - self.claimed_at - waited_s
         return elapsed - self.execution.budget_ms / 1000
 
     # The run.
@@ -154,6 +167,9 @@ class Run:
             except SandboxDetached:
                 if self._fault:
                     self.try_again(self._fault)
+                elif self._is_cancelled and not self._is_in_doubt:
+                    self.discard()
+                    self._finish(None)
                 else:
                     self._hand_over()
             except LeaseLost:
@@ -177,9 +193,11 @@ class Run:
         spec = None if self._is_adopted else spec_of(self.execution)
         self._check()
         backend = self.worker.backend
-        session = (
-            backend.attach(self.execution.key) if spec is None else backend.start(spec)
-        )
+        if spec is None:
+            session = backend.attach(self.execution.key, self._is_wanted)
+        else:
+            self._is_asked_for = True
+            session = backend.start(spec, self._is_wanted)
         with self._lock:
             self._session = session
             self._is_sent = True
@@ -205,6 +223,16 @@ class Run:
             raise LeaseLost
         if self._is_released:
             raise SandboxDetached
+
+    def _is_wanted(self) -> bool:
+        """Tell a backend that waits for a sandbox whether to go on."""
+        is_cut = self._is_cancelled and not self._is_adopted
+        return not (is_cut or self._is_released) and self.lease.is_valid
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether the program may run without us."""
+        return self._is_sent or self._is_adopted
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, StageStarted):
@@ -277,9 +305,7 @@ class Run:
             session.detach()
 
     def _queue_again(self) -> None:
-        self._insist(
-            lambda: Execution.objects.requeue(self.execution, self.lease, timedelta(0))
-        )
+        self._insist(lambda: Execution.objects.requeue(self.execution, self.lease))
         if self._session is not None:
             self._session.acknowledge()
 
@@ -314,11 +340,16 @@ class Run:
         if self._is_lost:
             return
         objects = Execution.objects
-        if not self._is_sent and not self._is_adopted:
-            self._insist(lambda: objects.give_back(self.execution, self.lease))
-            bells.ring()
-        else:
+        if self._is_in_doubt:
             self._insist(lambda: objects.hand_over(self.execution, self.lease))
+            return
+        if self._is_asked_for:
+            # Nothing ran, but its key is used up.
+            self.discard()
+            self._insist(lambda: objects.requeue(self.execution, self.lease))
+        else:
+            self._insist(lambda: objects.give_back(self.execution, self.lease))
+        bells.ring()
 
     def _unavailable(self, error: SandboxUnavailable) -> None:
         if self._is_adopted:
@@ -326,22 +357,36 @@ class Run:
             self._insist(
                 lambda: Execution.objects.hand_over(self.execution, self.lease)
             )
-        else:
-            self.try_again(_why(error), delay_s=ATTEMPT_DELAY_S)
+            return
+        if isinstance(error, NoSandboxNow) and self._is_postponed(_why(error)):
+            return
+        self.try_again(_why(error), delay_s=ATTEMPT_DELAY_S)
+
+    def _is_postponed(self, why: str) -> bool:
+        """Queue the run again, at no cost for it; False after too long a time."""
+        delay = timedelta(seconds=POSTPONED_S * random.uniform(0.5, 1.5))  # noqa: S311
+        logger.info("run %s waits: %s", self.execution.key, why)
+        objects = Execution.objects
+        if not self._insist(
+            lambda: objects.postpone(self.execution, self.lease, delay, why)
+        ):
+            return False
+        self.worker.ring_in(delay.total_seconds())
+        return True
 
     def try_again(self, reason: str, *, delay_s: float = 0.0) -> None:
         """Have the run started again, or give it up after too many attempts."""
         execution = self.execution
-        if execution.attempt >= settings.MAX_ATTEMPTS:
+        failures = execution.failures + 1
+        if failures >= settings.MAX_ATTEMPTS:
             logger.error("run %s given up: %s", execution.key, reason)
-            tries = f"{execution.attempt} attempts"
+            tries = f"{failures} attempts"
             self.record(outcomes.failure(f"the platform failed in {tries}: {reason}"))
             return
         logger.warning("run %s starts again: %s", execution.key, reason)
-        delay = timedelta(seconds=delay_s * 3 ** (execution.attempt - 1))
-        if self._insist(
-            lambda: Execution.objects.requeue(execution, self.lease, delay)
-        ):
+        delay = timedelta(seconds=delay_s * 3**execution.failures)
+        objects = Execution.objects
+        if self._insist(lambda: objects.retry(execution, self.lease, delay, reason)):
             self.worker.ring_in(delay.total_seconds())
 
     def _insist(self, change: Callable[[], bool]) -> bool:

@@ -176,7 +176,7 @@ def give_up_unreachable() -> int:
     """
     lost = Execution.objects.out_of_reach()
     reason = "the machine that ran it did not come back"
-    again = lost.filter(attempt__lt=settings.MAX_ATTEMPTS).requeue_all()
+    again = lost.filter(failures__lt=settings.MAX_ATTEMPTS - 1).requeue_all()
     over = list(lost.values_list("pk", flat=True))
     for pk in over:
         if (

@@ -17,7 +17,8 @@ TABLE = "executions_execution"
 # more costs it some microseconds.
 CLAIMED = (
     *("id", "runtime", "entry_point", "files", "stdin", "args", "env", "limits"),
-    *("compile_limits", "budget_ms", "attempt", "adoptions", "cancel_requested_at"),
+    *("compile_limits", "budget_ms", "attempt", "adoptions", "failures"),
+    "cancel_requested_at",
 )
 COLUMNS = ", ".join(CLAIMED)
 

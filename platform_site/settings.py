@@ -294,7 +294,9 @@ SANDBOX_WARM: dict[str, int] = env.dict(
 SANDBOX_MAX_JAILS: int = env.int(
     "SANDBOX_MAX_JAILS", default=max(32, min(WORKER_CONCURRENCY, 1000))
 )
-"""A run that waits a minute for one of them counts as a failed attempt."""
+"""A run that waits a minute for one of them goes back to the queue."""
+SANDBOX_PATIENCE_S: float = env.float("SANDBOX_PATIENCE_S", default=1800.0)
+"""How long a run stays queued while no sandbox is to be had; then attempts count."""
 SANDBOX_UID_BASE: int = env.int("SANDBOX_UID_BASE", default=2_000_000_000)
 """The first of the jails' own uids, when running as root."""
 SANDBOX_CGROUP: str = env.str("SANDBOX_CGROUP", default="")
@@ -313,6 +315,10 @@ SANDBOX_IMAGES: dict[str, str] = env.dict("SANDBOX_IMAGES", default={})
 SANDBOX_PULL_POLICY: str = env.str("SANDBOX_PULL_POLICY", default="IfNotPresent")
 SANDBOX_PROFILES: dict[str, dict[str, Any]] = env.json("SANDBOX_PROFILES", default={})
 """The sizes of pods, if not manifests.DEFAULT_PROFILES; a runtime names its own."""
+SANDBOX_POOL: dict[str, Any] = env.json(
+    "SANDBOX_POOL", default={"small.python": [2, 20], "large": [1, 5]}
+)
+"""The least and the most pods that wait, for each profile or interpreter of one."""
 SANDBOX_RUNTIME_CLASS: str = env.str("SANDBOX_RUNTIME_CLASS", default="")
 SANDBOX_PRIORITY_CLASS: str = env.str("SANDBOX_PRIORITY_CLASS", default="")
 SANDBOX_NODE_SELECTOR: dict[str, str] = env.dict("SANDBOX_NODE_SELECTOR", default={})
@@ -334,7 +340,11 @@ def _limits(prefix: str, default: Limits) -> Limits:
     )
 
 
-RUN_DEFAULT = _limits("RUN_DEFAULT", Limits())
+RUN_DEFAULT = _limits(
+    "RUN_DEFAULT",
+    # What a small pod has; see executions.sandbox.manifests.
+    Limits(scratch_bytes=64 * MIB) if SANDBOX_BACKEND == "kubernetes" else Limits(),
+)
 RUN_MAX = _limits(
     "RUN_MAX",
     Limits(

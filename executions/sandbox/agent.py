@@ -43,8 +43,6 @@ __all__ = ["Bounds", "Confinement", "Place", "Usage", "Warm", "serve"]
 _COALESCE_S = 0.005
 """How long news wait for more: a short program's all go out in one piece."""
 _COALESCE_INTERACTIVE_S = 0.001
-_COALESCE_START_S = 0.1
-"""The same from a stage's start on: most programs have ended by then."""
 _REAP_EVERY_S = 0.002
 _HELLO_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 8
@@ -139,13 +137,15 @@ class Bounds(NamedTuple):
     program is killed; `held_bytes` bounds the output and the copy of a build that the
     agent holds for one run (a run that could need more is refused). An outcome is held
     for `linger_s` until it is acknowledged. An agent without a run ends after `idle_s`
-    (None: never).
+    (None: never). From a stage's start on news wait for `coalesce_start_s` for more:
+    most programs have ended by then.
     """
 
     output_total_bytes: int = 64 * 1024 * 1024
     held_bytes: int = 256 * 1024 * 1024
     linger_s: float = 300.0
     idle_s: float | None = None
+    coalesce_start_s: float = 0.1
 
 
 def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
@@ -370,7 +370,7 @@ class Agent:
 
     def _greet(self, connection: Connection) -> None:
         connection.out += _READY
-        self._news_within(_COALESCE_START_S)
+        self._news_within(self._bounds.coalesce_start_s)
 
     def _drop_silent(self, now: float) -> None:
         for connection in list(self._connections.values()):
@@ -571,7 +571,7 @@ class Agent:
         if stage.is_interactive or supervision.is_over:
             self.news()
         else:
-            self._news_within(_COALESCE_START_S)
+            self._news_within(self._bounds.coalesce_start_s)
 
     def _take_stdin(self, run: Run, data: bytes) -> None:
         """Keep live input until its stage runs; hand on what there is."""
@@ -649,7 +649,9 @@ class Agent:
         elif current.stage.is_interactive:
             self._news_within(_COALESCE_INTERACTIVE_S)
         else:
-            self._news_within(_COALESCE_S, current.started_at + _COALESCE_START_S)
+            self._news_within(
+                _COALESCE_S, current.started_at + self._bounds.coalesce_start_s
+            )
 
     def _news_within(self, delay_s: float, not_before: float = 0.0) -> None:
         at = max(time.monotonic() + delay_s, not_before)

@@ -7,7 +7,7 @@ protocols; nothing here knows Django.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -21,6 +21,10 @@ class SandboxError(Exception):
 
 class SandboxUnavailable(SandboxError):
     """Nothing ran: it is safe to try again, here or elsewhere."""
+
+
+class NoSandboxNow(SandboxUnavailable):
+    """None can be had at the moment, whatever the program: ask again later."""
 
 
 class SandboxGone(SandboxError):
@@ -197,6 +201,15 @@ class Session(Protocol):
         """Stop following; the program goes on and another may attach."""
 
 
+Wanted = Callable[[], bool]
+"""Whether a sandbox is still wanted by who asked for it; may be called often."""
+
+
+def always() -> bool:
+    """Be the Wanted of who does not change its mind."""
+    return True
+
+
 class Backend(Protocol):
     """Starts sandboxes. One instance serves all threads of a worker."""
 
@@ -204,18 +217,22 @@ class Backend(Protocol):
     """Names what this worker can reach, such as one machine's fork server. A run's row
     keeps it from the claim on; who has the same scope may attach."""
 
-    def start(self, spec: RunSpec) -> Session:
+    def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
         """Start the run in a fresh sandbox, warm if one is ready.
 
-        Raises SandboxUnavailable when nothing ran, SandboxError when that is unknown.
+        Raises SandboxUnavailable when nothing ran, SandboxError when that is unknown. A
+        backend whose sandboxes take their time asks `is_wanted` meanwhile, and once
+        more before it sends the program; after a no it raises SandboxDetached, nothing
+        ran, and the key is to be discarded.
         """
 
-    def attach(self, key: str) -> Session:
+    def attach(self, key: str, is_wanted: Wanted = always) -> Session:
         """Follow the run that was started under `key`; all its events are replayed.
 
         Raises SandboxGone when no sandbox has that key, and from then on refuses to
         start it: an owner that was paused cannot start it late. Raises
-        SandboxUnavailable when the sandboxes of this scope cannot be asked right now.
+        SandboxUnavailable when the sandboxes of this scope cannot be asked right now,
+        and SandboxDetached as start() does.
         """
 
     def held(self) -> list[str]:

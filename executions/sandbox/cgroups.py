@@ -220,12 +220,29 @@ def read_usage(version: int, fds: Sequence[int]) -> Usage:
     )
 
 
-def own_usage_files(mountinfo: str) -> tuple[int, list[int]]:
-    """Open what tells the use of the cgroup that a container sees as its own.
+class OwnFiles(NamedTuple):
+    """Descriptors that tell the use of the cgroup that a container sees as its own."""
 
-    Returns the version and descriptors for read_usage(). Raises LookupError where a
-    controller is not mounted, and OSError.
-    """
+    version: int
+    usage: list[int]
+    """For read_usage()."""
+    memory: int
+    """For read_page_cache()."""
+
+
+# Page cache with what is in memory-backed files, and these.
+_CACHE: Final = {1: (b"total_cache", b"total_shmem"), 2: (b"file", b"shmem")}
+
+
+def read_page_cache(files: OwnFiles) -> int:
+    """Return how much of the memory in use is only a copy of what is on a disk."""
+    text = os.pread(files.memory, 1 << 14, 0)
+    cache, shared = (_counter(text, name) for name in _CACHE[files.version])
+    return max(0, cache - shared)
+
+
+def own_usage_files(mountinfo: str) -> OwnFiles:
+    """Open them. Raises LookupError where a controller is not mounted, and OSError."""
     found = list(mounts(mountinfo))
     is_unified = not any("memory" in mount.options for mount in found)
     version = 2 if is_unified else 1
@@ -235,13 +252,13 @@ def own_usage_files(mountinfo: str) -> tuple[int, list[int]]:
             names = mount.options if version == 1 else ("memory", "pids")
             points.update(dict.fromkeys(names, mount.point))
     fds = []
-    for controller, name in _USAGE_FILES[version]:
+    for controller, name in (*_USAGE_FILES[version], ("memory", "memory.stat")):
         folder = _open_directory(points[controller])
         try:
             fds.append(_open_file(name, folder))
         finally:
             os.close(folder)
-    return version, fds
+    return OwnFiles(version, fds[:-1], fds[-1])
 
 
 def _counter(text: bytes, name: bytes) -> int:

@@ -12,6 +12,7 @@ sandbox.kill()                                 # every sandbox dies: SandboxGone
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
@@ -31,16 +32,20 @@ from executions.sandbox.base import (
     SandboxUnavailable,
     StageOutcome,
     StageStarted,
+    Wanted,
+    always,
 )
 
 
 class Hold(Enum):
-    """The only value is HOLD: the run goes on until the test ends it."""
+    """HOLD: the run goes on until the test ends it. NEVER: it does not even begin."""
 
     HOLD = "hold"
+    NEVER = "never"
 
 
 HOLD = Hold.HOLD
+NEVER = Hold.NEVER
 
 Script = Outcome | SandboxError | Hold
 
@@ -211,6 +216,8 @@ class FakeSandbox:
     def __init__(self, scope: str = "fake") -> None:
         self.scope = scope
         self.runs: dict[str, FakeRun] = {}
+        self.waiting: list[str] = []
+        self.discarded: list[str] = []
         self.is_unreachable = False
         self.is_closed = False
         self.problem_list: list[str] = []
@@ -230,7 +237,7 @@ class FakeSandbox:
         for run in self.runs.values():
             run.die()
 
-    def start(self, spec: RunSpec) -> FakeSession:
+    def start(self, spec: RunSpec, is_wanted: Wanted = always) -> FakeSession:
         with self._lock:
             if self.is_unreachable or spec.key in self._fenced:
                 raise SandboxUnavailable(spec.key)
@@ -239,6 +246,13 @@ class FakeSandbox:
             script = self._scripts.popleft() if self._scripts else finished()
             if isinstance(script, SandboxError):
                 raise script
+            self.waiting.append(spec.key)
+        while script is NEVER:
+            if not is_wanted():
+                raise SandboxDetached(spec.key)
+            time.sleep(0.01)
+        with self._lock:
+            self.waiting.remove(spec.key)
             run = self.runs[spec.key] = FakeRun(spec)
         if isinstance(script, Outcome):
             for case in script.cases[:1]:
@@ -249,7 +263,7 @@ class FakeSandbox:
             run.finish(script)
         return FakeSession(run)
 
-    def attach(self, key: str) -> FakeSession:
+    def attach(self, key: str, is_wanted: Wanted = always) -> FakeSession:
         with self._lock:
             if self.is_unreachable:
                 raise SandboxUnavailable("the fake sandbox is unreachable")
@@ -269,6 +283,7 @@ class FakeSandbox:
     def discard(self, key: str) -> None:
         with self._lock:
             self._fenced.add(key)
+            self.discarded.append(key)
             run = self.runs.get(key)
         if run is not None:
             run.die()

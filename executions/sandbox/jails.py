@@ -27,11 +27,14 @@ from executions.runtimes import build, bytecode
 from executions.runtimes.base import PREPARED, Prestart
 from executions.sandbox import forkserver, linux
 from executions.sandbox.base import (
+    NoSandboxNow,
     RunSpec,
     SandboxError,
     SandboxGone,
     SandboxUnavailable,
     Session,
+    Wanted,
+    always,
 )
 from executions.sandbox.jailpool import Config
 from executions.sandbox.locks import UIDS_OF_A_BLOCK
@@ -104,12 +107,12 @@ class JailBackend:
         _make_private(self._state)
         self.scope = f"jails:{_installation(self._state)}"
 
-    def start(self, spec: RunSpec) -> Session:
+    def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
         try:
             answer = self._ask(self._wish(spec), timeout_s=_TAKE_TIMEOUT_S)
-        except _NoAnswer:
+        except _NoAnswer as error:
             self.discard(spec.key)
-            raise
+            raise NoSandboxNow(str(error)) from error
         try:
             return AgentSession.start(
                 answer["agent"], spec, unenforced=answer["unenforced"]
@@ -137,7 +140,7 @@ class JailBackend:
         keys = [key for answer in self._ask_others(request) for key in answer["keys"]]
         return [*keys, *self._ask(request, timeout_s=_ANSWER_TIMEOUT_S)["keys"]]
 
-    def attach(self, key: str) -> Session:
+    def attach(self, key: str, is_wanted: Wanted = always) -> Session:
         answer = self._find(key)
         return AgentSession.attach(
             answer["agent"], key, unenforced=answer["unenforced"]

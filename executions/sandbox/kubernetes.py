@@ -10,26 +10,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import json
 import logging
-import random
 import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-
 from executions.sandbox import manifests, pods
+from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
+    Command,
     End,
     Event,
     Finished,
+    NoSandboxNow,
     Outcome,
+    OutputChunk,
     RunSpec,
     SandboxDetached,
     SandboxError,
@@ -38,37 +36,24 @@ from executions.sandbox.base import (
     Session,
     StageOutcome,
     StageStarted,
+    Wanted,
+    always,
 )
 from executions.sandbox.manifests import (
     AGENT_PORT,
     DEFAULT_PROFILES,
     KEY_LABEL,
-    SELECTOR,
     Cluster,
+    Kind,
     Profile,
 )
 from executions.sandbox.pods import Fate
-from executions.sandbox.session import AgentSession
-from executions.sandbox.watch import PodWatch, Seen, TooOld
+from executions.sandbox.session import AgentSession, greet
+from executions.sandbox.warm import NoPool, Pool, Taken
+from executions.sandbox.watch import PodWatch, Seen
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_S: Final = 3.05
-_CALL_TIMEOUT_S: Final = (_CONNECT_S, 20.0)
-_WATCH_S: Final = 30
-_WATCH_TIMEOUT_S: Final = (_CONNECT_S, 45.0)
-# Finds a dead peer in 11 s.
-_KEEPALIVE: Final = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-]
-_TRIES: Final = 6
-_FIRST_PAUSE_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 5.0
-_RETRIED: Final = frozenset((429, 500, 502, 503, 504))
 # A pod that waits longer than this for a node, an image or its start is given up.
 _SCHEDULE_TIMEOUT_S: Final = 120.0
 _OUR_PROBLEM_S: Final = 20.0
@@ -78,197 +63,18 @@ _LONGEST_CONNECT_S: Final = 0.1
 # The watch tells why an agent fell silent within this time, or nobody does.
 _FATE_TIMEOUT_S: Final = 3.0
 _LISTED_TIMEOUT_S: Final = 10.0
+# How often it is looked whether a pod that is waited for is still wanted.
+_LOOK_S: Final = 0.2
+# A pod of which the watch tells nothing for so long is asked for.
+_SILENCE_S: Final = 5.0
+_RECONNECTS: Final = 3
+# Of a waiting pod: it has nothing else to do than to answer.
+_WARM_CONNECT_S: Final = 1.0
+_WARM_TRIES: Final = 3
+WARM_PREFIX: Final = "warm-"
+_CLOSE_S: Final = 3.0
 # How long a fence stands at least: a create that was on its way comes sooner.
 _FENCED_S: Final = 30.0
-
-
-class Api:
-    """The few calls that we make, in raw JSON; safe to use from many threads.
-
-    Raises SandboxUnavailable when the API server cannot be asked, and LookupError for
-    what is not there. `calls` counts them by verb, without those of the watch.
-    """
-
-    def __init__(self, namespace: str, connections: int) -> None:
-        self.namespace = namespace
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            config.load_kube_config(client_configuration=settings)
-        settings.connection_pool_maxsize = connections
-        settings.socket_options = _KEEPALIVE
-        settings.retries = False
-        self._core = client.CoreV1Api(client.ApiClient(settings))
-        self.calls: Counter[str] = Counter()
-        self._counting = threading.Lock()
-        self._followed: Any = None
-        self._not_before = 0.0
-
-    def create(self, pod: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a pod; what has this name already is returned as it is."""
-        try:
-            return self._insist(
-                "create",
-                lambda: self._core.create_namespaced_pod(
-                    self.namespace, pod, **_raw(_CALL_TIMEOUT_S)
-                ),
-            )
-        except ApiException as error:
-            if _reason(error) == "AlreadyExists":
-                return self.get(pod["metadata"]["name"])
-            raise _refused(error) from error
-
-    def get(self, name: str) -> dict[str, Any]:
-        try:
-            return self._insist(
-                "get",
-                lambda: self._core.read_namespaced_pod(
-                    name, self.namespace, **_raw(_CALL_TIMEOUT_S)
-                ),
-            )
-        except ApiException as error:
-            if error.status == 404:  # noqa: PLR2004
-                raise LookupError(name) from error
-            raise _refused(error) from error
-
-    def delete(self, name: str, uid: str = "") -> None:
-        """Delete a pod, that with this uid only; one that is gone already is fine."""
-        options = {"preconditions": {"uid": uid}} if uid else {}
-        try:
-            self._insist(
-                "delete",
-                lambda: self._core.delete_namespaced_pod(
-                    name, self.namespace, body=options, **_raw(_CALL_TIMEOUT_S)
-                ),
-            )
-        except ApiException as error:
-            if error.status not in (404, 409):
-                raise _refused(error) from error
-
-    # --- a watch.Source ---
-
-    def list(self) -> tuple[list[dict[str, Any]], str]:
-        answer = self._core.list_namespaced_pod(
-            self.namespace,
-            label_selector=SELECTOR,
-            resource_version="0",
-            **_raw(_CALL_TIMEOUT_S),
-        )
-        found = json.loads(answer.data)
-        return found["items"], found["metadata"]["resourceVersion"]
-
-    def follow(self, version: str) -> Iterator[bytes]:
-        try:
-            answer = self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=SELECTOR,
-                resource_version=version,
-                allow_watch_bookmarks=True,
-                timeout_seconds=_WATCH_S + random.randrange(10),  # noqa: S311
-                watch=True,
-                **_raw(_WATCH_TIMEOUT_S),
-            )
-        except ApiException as error:
-            if error.status == 410:  # noqa: PLR2004
-                raise TooOld from error
-            raise
-        self._followed = answer
-        try:
-            rest = b""
-            for part in answer.stream(amt=None):
-                *lines, rest = (rest + part).split(b"\n")
-                yield from filter(None, lines)
-        finally:
-            self._followed = None
-            answer.close()
-            answer.release_conn()
-
-    def interrupt(self) -> None:
-        if (answer := self._followed) is not None:
-            with contextlib.suppress(Exception):
-                answer.shutdown()
-
-    # --- trying again ---
-
-    def _insist(self, verb: str, call: Callable[[], Any]) -> dict[str, Any]:
-        """Make a call that may be repeated; raise ApiException for a clear refusal.
-
-        Waits as long as the server asks for (429), else longer each time.
-        """
-        pause_s = _FIRST_PAUSE_S
-        for _ in range(_TRIES):
-            self._obey()
-            with self._counting:
-                self.calls[verb] += 1
-            try:
-                answer: dict[str, Any] = json.loads(call().data)
-            except ApiException as error:
-                if not _is_passing(error):
-                    raise
-                problem: Exception = error
-                asked_until = time.monotonic() + _retry_after_s(error)
-                self._not_before = max(self._not_before, asked_until)
-            except (HTTPError, OSError, ValueError, AttributeError) as error:
-                # The last is the client's own about a failed TLS handshake: it has no
-                # body.
-                problem = error
-            else:
-                return answer
-            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        raise SandboxUnavailable(f"the API server cannot be asked: {_text(problem)}")
-
-    def _obey(self) -> None:
-        """Wait until the server wants to hear from this process again."""
-        left_s = self._not_before - time.monotonic()
-        if left_s > 0:
-            time.sleep(min(left_s, 60.0))
-
-
-def _raw(timeout_s: tuple[float, float]) -> dict[str, Any]:
-    return {"_preload_content": False, "_request_timeout": timeout_s}
-
-
-def _body(error: ApiException) -> dict[str, Any]:
-    try:
-        body = json.loads(error.body or "{}")
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _reason(error: ApiException) -> str:
-    return str(_body(error).get("reason", ""))
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, ApiException):
-        return str(_body(error).get("message") or f"{error.status} {error.reason}")
-    return str(error)
-
-
-def _is_passing(error: ApiException) -> bool:
-    """Whether the same call may well succeed in a moment."""
-    if error.status in _RETRIED:
-        return True
-    # Bursts run into each other over the quota's own object (kubernetes#67761), and a
-    # quota that is used up is free again when a pod ends.
-    text = _text(error)
-    is_conflict = error.status == 409 and "resourcequotas" in text  # noqa: PLR2004
-    is_used_up = error.status == 403 and "exceeded quota" in text  # noqa: PLR2004
-    return is_conflict or is_used_up
-
-
-def _retry_after_s(error: ApiException) -> float:
-    try:
-        return min(60.0, float((error.headers or {}).get("Retry-After", 0)))
-    except ValueError:
-        return 0.0
-
-
-def _refused(error: ApiException) -> SandboxUnavailable:
-    return SandboxUnavailable(f"the API server refuses: {_text(error)}")
 
 
 class KubernetesBackend:
@@ -284,17 +90,23 @@ class KubernetesBackend:
         *,
         secret: bytes,
         connections: int = 32,
+        pool: Pool | None = None,
     ) -> None:
         self.scope = f"pods:{cluster.namespace}"
-        self._cluster = cluster
-        self._profiles = dict(profiles)
+        self.cluster = cluster
+        self.profiles = dict(profiles)
+        self._pool = pool or NoPool()
+        self._templates: dict[Kind, str] = {}
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
         self.watch = PodWatch(self.api)
-        self._doomed: list[tuple[str, str]] = []
+        self._doomed: dict[str, str] = {}
         self._has_doomed = threading.Condition()
         self._is_closed = False
-        threading.Thread(target=self._bury, name="pod-delete", daemon=True).start()
+        self._undertaker = threading.Thread(
+            target=self._bury, name="pod-delete", daemon=True
+        )
+        self._undertaker.start()
 
     def token(self, name: str) -> str:
         """Return what the agent of the pod with this name wants to hear."""
@@ -302,58 +114,146 @@ class KubernetesBackend:
 
     # --- a Backend -------------------------------------------------------------------
 
-    def start(self, spec: RunSpec) -> Session:
+    def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
+        profile = self._fitting(spec)
+        spec = _within(spec, profile)
+        session = self._start_warm(spec, profile, is_wanted)
+        return session or self._start_cold(spec, profile, is_wanted)
+
+    def _start_warm(
+        self, spec: RunSpec, profile: Profile, is_wanted: Wanted
+    ) -> Session | None:
+        """Start the run in a pod of the pool; None when there is none for it."""
+        if _budget_s(spec) > self.cluster.deadline_s:
+            return None
+        templates = self._suited(profile, spec.prestart)
+        for _ in range(_WARM_TRIES):
+            taken = self._pool.take(spec.key, templates)
+            if taken is None:
+                return None
+            try:
+                sock = _connected(taken.address, _WARM_CONNECT_S)
+            except OSError as error:
+                logger.warning("the waiting pod %s is lost: %s", taken.name, error)
+                self.end(taken.name, taken.uid)
+                self._pool.end(taken.name)
+            else:
+                return self._send(sock, taken.name, spec, profile, is_wanted)
+        return None
+
+    def _suited(self, profile: Profile, prestart: str | None) -> dict[str, str]:
+        """Return the templates of the kinds of pods that suit, the best first."""
+        kinds = [Kind(profile, prestart)] if prestart else []
+        return {kind.name: self.template(kind) for kind in (*kinds, Kind(profile))}
+
+    def template(self, kind: Kind) -> str:
+        if kind not in self._templates:
+            self._templates[kind] = kind.template(self.cluster)
+        return self._templates[kind]
+
+    def _start_cold(
+        self, spec: RunSpec, profile: Profile, is_wanted: Wanted
+    ) -> Session:
         name = name_of(spec.key)
-        profile = self._profiles.get(spec.profile) or self._largest()
         deadline_s = _budget_s(spec) + int(_AGENT_TIMEOUT_S)
         made = self.api.create(
             manifests.pod(
                 name,
                 profile,
-                self._cluster,
+                self.cluster,
                 token=self.token(name),
                 key=spec.key,
-                deadline_s=max(deadline_s, self._cluster.deadline_s),
-            )
+                prestart=spec.prestart or "",
+                deadline_s=max(deadline_s, self.cluster.deadline_s),
+            ),
+            is_wanted,
         )
         self.watch.tell(made)
         if pods.is_fenced(made):
             raise SandboxUnavailable(f"{spec.key} must not be started any more")
         try:
-            sock = self._connect(name, _SCHEDULE_TIMEOUT_S)
-            session = AgentSession.start(sock, spec, token=self.token(name))
+            sock = self._connect(name, _SCHEDULE_TIMEOUT_S, is_wanted)
         except SandboxError:
-            self.discard(spec.key)
+            self.end(name, pods.uid(made))
+            raise
+        return self._send(sock, name, spec, profile, is_wanted)
+
+    def _send(
+        self,
+        sock: socket.socket,
+        name: str,
+        spec: RunSpec,
+        profile: Profile,
+        is_wanted: Wanted,
+    ) -> Session:
+        try:
+            if not is_wanted():
+                sock.close()
+                raise SandboxDetached
+            session = AgentSession.start(
+                sock,
+                spec,
+                token=self.token(name),
+                unenforced=_unenforced(spec, profile),
+            )
+        except SandboxError:
+            self.end(name)
             raise
         return _PodSession(session, self, name, spec)
 
-    def attach(self, key: str) -> Session:
-        name = name_of(key)
+    def attach(self, key: str, is_wanted: Wanted = always) -> Session:
+        taken = self._pool.find(key)
+        name = taken.name if taken else name_of(key)
         try:
-            pod = self.api.get(name)
+            pod = self.api.get(name, is_wanted)
         except LookupError:
-            pod = self.api.create(
-                manifests.fence(name, self._largest(), self._cluster, key=key)
-            )
+            if taken is not None:
+                raise SandboxGone(f"the pod {name} was deleted") from None
+            fence = manifests.fence(name, self._largest(), self.cluster, key=key)
+            pod = self.api.create(fence, is_wanted)
+        except NoSandboxNow:
+            if taken is None:
+                raise
+            # Its address is known, and it may well be there.
+            return self._attach_at(taken, key, is_wanted)
         self.watch.tell(pod)
         if pods.is_fenced(pod):
             raise SandboxGone(f"there is no pod of {key}")
         if (ended := pods.fate(pod)) is not None:
             raise SandboxGone(ended[1])
+        if not pods.has_started(pod):
+            # Its owner was lost before there was anybody to send the program to.
+            raise SandboxGone("its pod has not started")
+        return _PodSession(self.attached(name, key, is_wanted), self, name, None, key)
+
+    def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
+        _insist_on(is_wanted)
         try:
-            sock = self._connect(name, _AGENT_TIMEOUT_S)
+            sock = _connected(taken.address, _WARM_CONNECT_S)
+        except OSError as error:
+            raise SandboxUnavailable(f"{taken.name} cannot be reached") from error
+        session = AgentSession.attach(sock, key, token=self.token(taken.name))
+        return _PodSession(session, self, taken.name, None, key)
+
+    def attached(self, name: str, key: str, is_wanted: Wanted = always) -> AgentSession:
+        """Follow the run in the pod of this name from its beginning.
+
+        Raises SandboxGone when the cluster says that it has ended, else
+        SandboxUnavailable.
+        """
+        try:
+            sock = self._connect(name, _AGENT_TIMEOUT_S, is_wanted)
         except SandboxUnavailable as error:
             seen = self.watch.get(name)
             if seen is not None and pods.fate(seen.pod, is_deleted=seen.is_gone):
                 raise SandboxGone(str(error)) from error
             raise
-        session = AgentSession.attach(sock, key, token=self.token(name))
-        return _PodSession(session, self, name, None)
+        return AgentSession.attach(sock, key, token=self.token(name))
 
     def held(self) -> list[str]:
         if not self.watch.wait_listed(_LISTED_TIMEOUT_S):
             raise SandboxUnavailable("the API server has not told of its pods yet")
-        found = []
+        found = self._pool.held()
         for seen in self.watch.all():
             is_young_fence = pods.is_fenced(seen.pod) and seen.age_s < _FENCED_S
             if not (seen.is_gone or is_young_fence or pods.is_ending(seen.pod)):
@@ -361,10 +261,35 @@ class KubernetesBackend:
         return [key for key in found if key]
 
     def discard(self, key: str) -> None:
-        """Have the pod deleted, in the background."""
-        seen = self.watch.get(name_of(key))
+        try:
+            taken = self._pool.find(key)
+        except SandboxUnavailable as error:
+            logger.warning("the pod of %s stays for now: %s", key, error)
+            return
+        self.end(taken.name if taken else name_of(key))
+
+    def greet(self, name: str, address: str) -> None:
+        """Return once the agent of this pod has answered.
+
+        Raises OSError and SandboxError when it does not within a while.
+        """
+        give_up_at = time.monotonic() + _AGENT_TIMEOUT_S
+        while True:
+            try:
+                sock = _connected(address, 1.0)
+                break
+            except OSError:
+                if time.monotonic() > give_up_at:
+                    raise
+            time.sleep(_CONNECT_EVERY_S)
+        with sock:
+            greet(sock, self.token(name))
+
+    def end(self, name: str, uid: str = "") -> None:
+        """Have a pod deleted, in the background."""
+        seen = self.watch.get(name)
         with self._has_doomed:
-            self._doomed.append((name_of(key), pods.uid(seen.pod) if seen else ""))
+            self._doomed[name] = uid or (pods.uid(seen.pod) if seen else "")
             self._has_doomed.notify()
 
     def problems(self) -> list[str]:
@@ -376,39 +301,61 @@ class KubernetesBackend:
         with self._has_doomed:
             self._is_closed = True
             self._has_doomed.notify()
+        self._undertaker.join(_CLOSE_S)
         self.watch.close()
 
     # --- pods ------------------------------------------------------------------------
 
     def _largest(self) -> Profile:
-        return max(self._profiles.values(), key=lambda profile: profile.memory_bytes)
+        return max(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
-    def _connect(self, name: str, timeout_s: float) -> socket.socket:
+    def _fitting(self, spec: RunSpec) -> Profile:
+        """Return the profile that the runtime names, or a larger one if need be."""
+        named = self.profiles.get(spec.profile) or self._largest()
+        limits = [command.limits for command in _commands(spec)]
+        memory = max(each.memory_bytes for each in limits)
+        scratch = max(each.scratch_bytes for each in limits)
+        enough = [
+            profile
+            for profile in self.profiles.values()
+            if profile.memory_bytes >= max(memory, named.memory_bytes)
+            and profile.scratch_bytes >= max(scratch, named.scratch_bytes)
+        ]
+        smallest = min(enough, key=lambda profile: profile.memory_bytes, default=None)
+        return smallest or self._largest()
+
+    def _connect(self, name: str, timeout_s: float, is_wanted: Wanted) -> socket.socket:
         """Connect to the agent of a pod as soon as it listens.
 
         Raises SandboxUnavailable, with what the cluster says, when it does not within
         `timeout_s`, or when waiting has no use.
         """
         waiting = _Waiting(time.monotonic() + timeout_s)
-        address = self.watch.wait_for(name, waiting.look, timeout_s)
+        while (address := self.watch.wait_for(name, waiting.look, _LOOK_S)) is None:
+            _insist_on(is_wanted)
+            waiting.give_up_late()
+            self._ask_for(name)
         pause_s = _CONNECT_EVERY_S
-        while address is not None:
+        while True:
             try:
-                sock = socket.create_connection((address, AGENT_PORT), timeout=1.0)
+                return _connected(address, 1.0)
             except OSError as error:
                 # It has an address before its container, and that before it listens.
                 if time.monotonic() > waiting.deadline:
                     message = f"the agent in the pod does not answer: {error}"
                     raise SandboxUnavailable(message) from error
-                time.sleep(pause_s)
-                pause_s = min(1.1 * pause_s, _LONGEST_CONNECT_S)
-                waiting.look(self.watch.get(name))
-            else:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock
-        why = waiting.problem or "nothing says why"
-        message = f"the pod did not start within {timeout_s:.0f} s: {why}"
-        raise SandboxUnavailable(message)
+            _insist_on(is_wanted)
+            time.sleep(pause_s)
+            pause_s = min(1.1 * pause_s, _LONGEST_CONNECT_S)
+            waiting.look(self.watch.get(name))
+
+    def _ask_for(self, name: str) -> None:
+        """Ask the API server for a pod of which the watch has told nothing lately."""
+        seen = self.watch.get(name)
+        if seen is not None and seen.age_s > _SILENCE_S:
+            seen.at = time.monotonic()
+            with contextlib.suppress(LookupError, SandboxUnavailable):
+                self.watch.tell(self.api.get(name))
 
     def fate(self, name: str) -> tuple[Fate, str] | None:
         """Return how a pod ended whose agent fell silent, waiting a moment for that."""
@@ -433,11 +380,27 @@ class KubernetesBackend:
                 self._has_doomed.wait_for(lambda: self._doomed or self._is_closed)
                 if not self._doomed:
                     return
-                name, uid = self._doomed.pop(0)
+                name = next(iter(self._doomed))
+                uid = self._doomed.pop(name)
             try:
+                if name.startswith(WARM_PREFIX):
+                    self._pool.end(name)
                 self.api.delete(name, uid)
             except Exception as error:  # noqa: BLE001 - the others shall go, too
                 logger.warning("pod %s is not deleted yet: %s", name, error)
+
+
+def _connected(address: str, timeout_s: float) -> socket.socket:
+    """Return a connection to an agent. Raises OSError."""
+    sock = socket.create_connection((address, AGENT_PORT), timeout=timeout_s)
+    for option in KEEPALIVE:
+        sock.setsockopt(*option)
+    return sock
+
+
+def _insist_on(is_wanted: Wanted) -> None:
+    if not is_wanted():
+        raise SandboxDetached
 
 
 class _Waiting:
@@ -448,9 +411,18 @@ class _Waiting:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.problem = ""
+        self._began = time.monotonic()
+        self._problem: pods.Problem | None = None
         self._our_problem_since: float | None = None
         self._is_running = False
+
+    def give_up_late(self) -> None:
+        """Raise NoSandboxNow when it is past the deadline."""
+        now = time.monotonic()
+        if now > self.deadline:
+            why = self._problem.text if self._problem else "nothing says why"
+            message = f"the pod did not start within {now - self._began:.0f} s: {why}"
+            raise NoSandboxNow(message)
 
     def look(self, seen: Seen | None) -> str | None:
         """Return the address, None as long as there is none.
@@ -466,8 +438,7 @@ class _Waiting:
         if pods.is_running(seen.pod) and not self._is_running:
             self._is_running = True
             self.deadline = min(self.deadline, now + _AGENT_TIMEOUT_S)
-        problem = pods.problem(seen.pod)
-        self.problem = problem.text if problem else ""
+        problem = self._problem = pods.problem(seen.pod)
         if problem is None or not problem.is_ours:
             self._our_problem_since = None
         elif self._our_problem_since is None:
@@ -478,7 +449,11 @@ class _Waiting:
 
 
 class _PodSession:
-    """A Session whose end the cluster may know more about than the connection."""
+    """A Session whose end the cluster may know more about than the connection.
+
+    A connection that breaks while the pod lives is made again, and what the agent then
+    repeats is left out.
+    """
 
     def __init__(
         self,
@@ -486,43 +461,69 @@ class _PodSession:
         backend: KubernetesBackend,
         name: str,
         spec: RunSpec | None,
+        key: str = "",
     ) -> None:
         self._session = session
         self._backend = backend
         self._name = name
         self._spec = spec
-        self._stages: list[StageStarted] = []
+        self._key = key or (spec.key if spec else "")
+        self._told = _Told()
+        self._is_detached = False
 
     def events(self) -> Iterator[Event]:
-        try:
-            for event in self._session.events():
-                if isinstance(event, StageStarted):
-                    self._stages.append(event)
-                yield event
-        except (SandboxDetached, SandboxUnavailable):
-            raise
-        except SandboxError as error:
-            ended = self._backend.fate(self._name)
-            if ended is None:
+        for tries_left in reversed(range(_RECONNECTS + 1)):
+            repeated = self._told.replay()
+            try:
+                for event in self._session.events():
+                    if (news := repeated.news(event)) is not None:
+                        self._told.note(news)
+                        yield news
+            except (SandboxDetached, SandboxUnavailable):
                 raise
-            fate, text = ended
-            if fate is Fate.MEMORY and self._spec is not None and self._stages:
-                yield Finished(self._out_of_memory(self._spec))
-                return
-            if fate is Fate.REFUSED:
-                raise SandboxUnavailable(text) from error
-            raise SandboxGone(text) from error
+            except SandboxError as error:
+                ended = self._backend.fate(self._name)
+                if ended is None:
+                    if tries_left and self._reattaches(error):
+                        continue
+                    raise
+                yield self._last_event(ended, error)
+            return
+
+    def _reattaches(self, error: SandboxError) -> bool:
+        """Follow the living pod over another connection."""
+        if not isinstance(error, SandboxGone):
+            return False  # the agent answered, and wrongly
+        logger.warning("following %s again: %s", self._name, error)
+        self._session = self._backend.attached(self._name, self._key, self._is_followed)
+        if self._is_detached:
+            self._session.detach()
+        return True
+
+    def _is_followed(self) -> bool:
+        return not self._is_detached
+
+    def _last_event(self, ended: tuple[Fate, str], error: SandboxError) -> Event:
+        fate, text = ended
+        if fate is Fate.MEMORY and self._spec is not None and self._told.stages:
+            return Finished(self._out_of_memory(self._spec))
+        if fate is Fate.REFUSED:
+            raise SandboxUnavailable(text) from error
+        raise SandboxGone(text) from error
 
     def _out_of_memory(self, spec: RunSpec) -> Outcome:
         """Return the outcome of a run whose agent the kernel killed with it."""
-        stage = self._stages[-1]
+        stage = self._told.stages[-1]
         command = spec.compile if stage.stage == "compile" else spec.run
         limits = (command or spec.run).limits
+        stdout, stderr = self._session.received()
         outcome = StageOutcome(
             end=End.MEMORY,
             limits=limits,
             memory_peak_bytes=limits.memory_bytes,
             message="the pod was out of memory",
+            stdout=stdout,
+            stderr=stderr,
         )
         if stage.stage == "compile":
             return Outcome(compile=outcome, cases=())
@@ -542,10 +543,55 @@ class _PodSession:
 
     def acknowledge(self) -> None:
         self._session.acknowledge()
-        self._backend.discard(_key(self._name))
+        self._backend.end(self._name)
 
     def detach(self) -> None:
+        self._is_detached = True
         self._session.detach()
+
+
+class _Told:
+    """What a follower was told of a run: its stages, and the ends of their streams."""
+
+    def __init__(self) -> None:
+        self.stages: list[StageStarted] = []
+        self._ends: dict[tuple[int, str], int] = {}
+
+    def note(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self.stages.append(event)
+        elif isinstance(event, OutputChunk):
+            place = len(self.stages) - 1, event.stream
+            self._ends[place] = event.offset + len(event.data)
+
+    def end(self, stage: int, stream: str) -> int:
+        return self._ends.get((stage, stream), 0)
+
+    def replay(self) -> _Replay:
+        return _Replay(self)
+
+
+class _Replay:
+    """Leaves out of an agent's account of a run what was told before."""
+
+    def __init__(self, told: _Told) -> None:
+        self._told = told
+        self._stage = -1
+
+    def news(self, event: Event) -> Event | None:
+        """Return what is new in an event, None when nothing is."""
+        if isinstance(event, StageStarted):
+            self._stage += 1
+            return event if self._stage >= len(self._told.stages) else None
+        if not isinstance(event, OutputChunk):
+            return event
+        known = self._told.end(self._stage, event.stream) - event.offset
+        if known <= 0:
+            return event
+        if known >= len(event.data):
+            return None
+        offset = event.offset + known
+        return replace(event, offset=offset, data=event.data[known:])
 
 
 def name_of(key: str) -> str:
@@ -553,8 +599,28 @@ def name_of(key: str) -> str:
     return f"exec-{key}"
 
 
-def _key(name: str) -> str:
-    return name.removeprefix("exec-")
+def _commands(spec: RunSpec) -> list[Command]:
+    return [spec.run] if spec.compile is None else [spec.compile, spec.run]
+
+
+def _within(spec: RunSpec, profile: Profile) -> RunSpec:
+    """Return the run with no limit above what the pod is given."""
+
+    def fitted(command: Command) -> Command:
+        limits = command.limits
+        memory = min(limits.memory_bytes, profile.memory_bytes)
+        scratch = min(limits.scratch_bytes, profile.scratch_bytes)
+        limits = limits.with_(memory_bytes=memory, scratch_bytes=scratch)
+        return replace(command, limits=limits)
+
+    compiled = None if spec.compile is None else fitted(spec.compile)
+    return replace(spec, compile=compiled, run=fitted(spec.run))
+
+
+def _unenforced(spec: RunSpec, profile: Profile) -> tuple[str, ...]:
+    """Name the limits that a pod of this profile cannot keep the program to."""
+    scratch = min(command.limits.scratch_bytes for command in _commands(spec))
+    return ("scratch_bytes",) if scratch < profile.scratch_bytes else ()
 
 
 def _budget_s(spec: RunSpec) -> int:
@@ -564,7 +630,7 @@ def _budget_s(spec: RunSpec) -> int:
     return wall_ms // 1000 + 1
 
 
-def from_settings(settings: Any) -> KubernetesBackend:
+def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
     """Return the backend that the SANDBOX_ settings describe."""
     profiles = {
         name: Profile(
@@ -595,4 +661,5 @@ def from_settings(settings: Any) -> KubernetesBackend:
         profiles,
         secret=secret,
         connections=settings.WORKER_CONCURRENCY + 16,
+        pool=pool,
     )

@@ -7,9 +7,10 @@ no DNS, nothing writable but one memory-backed folder with a size.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MIB: Final = 1 << 20
 
@@ -21,12 +22,15 @@ APP_LABEL: Final = "app.kubernetes.io/name"
 APP: Final = "coding-platform-sandbox"
 KEY_LABEL: Final = "coding-platform/key"
 PROFILE_LABEL: Final = "coding-platform/profile"
+POOL_LABEL: Final = "coding-platform/pool"
 SELECTOR: Final = f"{APP_LABEL}={APP}"
 FENCE_GATE: Final = "coding-platform/fenced"
 # Process limits count per uid on a node, so no two pods share one. Above what systems
 # hand out to people, services and subordinate ids, below what a signed number holds.
 _FIRST_UID: Final = 1_000_000_000
 _UIDS: Final = 1_000_000_000
+# With user namespaces a pod's users are nobody else's, and there are 65,536 of them.
+_UID_INSIDE: Final = 1000
 _GRACE_S: Final = 1
 
 
@@ -55,7 +59,8 @@ class Cluster:
     """What all pods of an installation have in common.
 
     `runtime_class` and `priority_class` are left out when empty. `deadline_s` is the
-    longest that a pod may live, counted by the kubelet from its start.
+    longest that a pod may live, counted by the kubelet from its start; one of the pool
+    may wait for `waiting_s` before that.
     """
 
     namespace: str
@@ -67,6 +72,7 @@ class Cluster:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, Any]] = ()
     deadline_s: int = 900
+    waiting_s: int = 600
     has_user_namespaces: bool = False
 
 
@@ -83,18 +89,21 @@ def pod(  # noqa: PLR0913 - by keyword
     *,
     token: str,
     key: str = "",
+    kind: str = "",
     prestart: str = "",
     deadline_s: int | None = None,
 ) -> dict[str, Any]:
     """Return a sandbox pod: its agent wants `token` in a follower's first frame.
 
-    `key` names the attempt that it is made for, if it is for one. `prestart` names the
-    interpreter that it starts ahead.
+    `key` names the attempt that it is made for, if it is for one, `kind` what a pod of
+    the pool waits for. `prestart` names the interpreter that it starts ahead.
     """
-    uid = uid_of(name)
+    uid = _UID_INSIDE if cluster.has_user_namespaces else uid_of(name)
     labels = {APP_LABEL: APP, PROFILE_LABEL: profile.name}
     if key:
         labels[KEY_LABEL] = key
+    if kind:
+        labels[POOL_LABEL] = kind
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": _GRACE_S,
@@ -134,6 +143,36 @@ def pod(  # noqa: PLR0913 - by keyword
         spec["nodeSelector"] = dict(cluster.node_selector)
     metadata = {"name": name, "namespace": cluster.namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+class Kind(NamedTuple):
+    """What a pod of the pool is ready for: a size, an interpreter or any program."""
+
+    profile: Profile
+    prestart: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.profile.name}.{self.prestart}".rstrip(".")
+
+    def pod(
+        self, name: str, cluster: Cluster, *, token: str, deadline_s: int
+    ) -> dict[str, Any]:
+        return pod(
+            name,
+            self.profile,
+            cluster,
+            token=token,
+            kind=self.name,
+            prestart=self.prestart,
+            deadline_s=deadline_s,
+        )
+
+    def template(self, cluster: Cluster) -> str:
+        """Return a hash of all that pods of this kind have in common."""
+        made = self.pod("any", cluster, token="", deadline_s=cluster.deadline_s)
+        text = json.dumps(made, sort_keys=True).encode()
+        return hashlib.sha256(text).hexdigest()[:16]
 
 
 def fence(name: str, profile: Profile, cluster: Cluster, *, key: str) -> dict[str, Any]:

@@ -24,7 +24,13 @@ from typing import NoReturn
 from executions.runtimes.base import Prestart
 from executions.sandbox import scratch
 from executions.sandbox.agent import Bounds, Listener, Place, Usage, Warm, serve
-from executions.sandbox.base import RunSpec, SandboxGone, SandboxUnavailable
+from executions.sandbox.base import (
+    RunSpec,
+    SandboxGone,
+    SandboxUnavailable,
+    Wanted,
+    always,
+)
 from executions.sandbox.session import AgentSession
 
 UNENFORCED = ("isolation", "memory_bytes", "max_processes", "scratch_bytes")
@@ -157,7 +163,7 @@ class PlainBackend:
         self.prepare()
         return self._waiting[None][-1].connect
 
-    def start(self, spec: RunSpec) -> AgentSession:
+    def start(self, spec: RunSpec, is_wanted: Wanted = always) -> AgentSession:
         self._sweep()
         with self._lock:
             if spec.key in self._fenced or spec.key in self._running:
@@ -171,7 +177,7 @@ class PlainBackend:
             raise SandboxUnavailable(f"the agent has ended: {error}") from error
         return AgentSession.start(sock, spec, token=self._token, unenforced=UNENFORCED)
 
-    def attach(self, key: str) -> AgentSession:
+    def attach(self, key: str, is_wanted: Wanted = always) -> AgentSession:
         with self._lock:
             sandbox = self._running.get(key)
             if sandbox is None:

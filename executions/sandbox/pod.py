@@ -8,6 +8,7 @@ execution's limits below those of its profile are looked after by sampling.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -38,27 +39,35 @@ ENVIRONMENT: Final = {
 }
 # A network that lets us through answers within a few milliseconds: the kernel does.
 _SILENCE_S: Final = 0.03
+_ATTEMPTS: Final = 2
 _RETRY_S: Final = 0.005
+_LONGEST_RETRY_S: Final = 0.25
+_REFUSALS: Final = 10
 _IDLE_S: Final = 3600.0
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class PodConfinement:
     """An agent.Confinement that can read the container's cgroup, but not make others.
 
-    Usage counts from what there was when the agent was ready, without it.
+    A stage's usage counts from what there was when it began: for the first one, with
+    its interpreter, when this was made. The agent's own is left out, and so is what the
+    kernel keeps of files on the node's disk. Raises OSError and LookupError where it
+    cannot read the cgroup: no limit could be held.
     """
 
     samples_memory = True
 
     def __init__(self) -> None:
-        self._version, self._files = _usage_files()
-        self._base_bytes = 0
+        self._files = cgroups.own_usage_files(Path("/proc/self/mountinfo").read_text())
+        self._stage = 0
+        self._begin(self._read())
+
+    def _begin(self, used: agent.Usage) -> None:
+        """Count from here."""
+        self._base_bytes = used.memory_bytes
+        self._record_bytes = used.memory_peak_bytes
         self._peak_bytes = 0
-        self._top_bytes = 0
-        self._stage = -1
-        if (used := self._read()) is not None:
-            self._base_bytes = used.memory_bytes
-            self._top_bytes = used.memory_peak_bytes
 
     def place(self, stage: int) -> None:
         return
@@ -66,59 +75,86 @@ class PodConfinement:
     def within(self, stage: int) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def usage(self, stage: int) -> agent.Usage | None:
+    def usage(self, stage: int) -> agent.Usage:
         used = self._read()
-        if used is None:
-            return None
         if stage != self._stage:
-            self._stage, self._peak_bytes = stage, 0
-        now = max(0, used.memory_bytes - self._base_bytes)
-        self._peak_bytes = max(self._peak_bytes, now)
-        if used.memory_peak_bytes > self._top_bytes:
-            # The container's own record was broken, which no sample has to have seen.
-            self._top_bytes = used.memory_peak_bytes
-            self._peak_bytes = max(self._peak_bytes, self._top_bytes - self._base_bytes)
-        return used._replace(memory_bytes=now, memory_peak_bytes=self._peak_bytes)
+            self._stage = stage
+            self._begin(used)
+        now = used.memory_bytes - self._base_bytes
+        # No sample has to have seen that the container's own record was broken.
+        record = 0
+        if used.memory_peak_bytes > self._record_bytes:
+            self._record_bytes = used.memory_peak_bytes
+            record = used.memory_peak_bytes - self._base_bytes
+        self._peak_bytes = max(self._peak_bytes, now, record)
+        return used._replace(
+            memory_bytes=max(0, now), memory_peak_bytes=self._peak_bytes
+        )
 
-    def _read(self) -> agent.Usage | None:
-        if not self._files:
-            return None
-        return cgroups.read_usage(self._version, self._files)
+    def _read(self) -> agent.Usage:
+        """Return what the container uses without the agent and without page cache."""
+        used = cgroups.read_usage(self._files.version, self._files.usage)
+        left_out = cgroups.read_page_cache(self._files) + _own_bytes()
+        return used._replace(
+            cpu_ns=used.cpu_ns - time.process_time_ns(),
+            memory_bytes=used.memory_bytes - left_out,
+            memory_peak_bytes=used.memory_peak_bytes - left_out,
+        )
 
     def shrink_scratch(self, size_bytes: int) -> None:
         """The volume has the profile's size; a smaller one cannot be set from here."""
 
 
-def _usage_files() -> tuple[int, list[int]]:
-    try:
-        return cgroups.own_usage_files(Path("/proc/self/mountinfo").read_text())
-    except (OSError, LookupError):
-        return 0, []
+def _own_bytes() -> int:
+    """Return how much memory of its own the agent has: see proc_pid_statm(5)."""
+    with open("/proc/self/statm", "rb") as file:
+        _, resident, shared, *_ = file.read().split()
+    return (int(resident) - int(shared)) * PAGE_BYTES
 
 
-def is_reachable(host: str, port: int, silence_s: float = _SILENCE_S) -> bool:
-    """Whether a connection is accepted within `silence_s`."""
+def is_silent(host: str, port: int, silence_s: float = _SILENCE_S) -> bool:
+    """Whether two attempts to connect, made at once, both got no answer of any kind.
+
+    One packet may be lost. A refusal is an answer, too.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as tried, selectors.DefaultSelector() as selector:
-        tried.setblocking(False)
-        with contextlib.suppress(OSError):
-            tried.connect_ex((host, port))
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for _ in range(_ATTEMPTS):
+            tried = stack.enter_context(socket.socket(family))
+            tried.setblocking(False)
+            if tried.connect_ex((host, port)) != errno.EINPROGRESS:
+                return False
             selector.register(tried, selectors.EVENT_WRITE)
-            return bool(selector.select(silence_s)) and not tried.getsockopt(
-                socket.SOL_SOCKET, socket.SO_ERROR
-            )
-    return False
+        return not selector.select(silence_s)
 
 
 def wait_for_isolation() -> None:
-    """Return once the API server's address cannot be reached, as no address may be.
+    """Return once the API server's address is silent, as every address is to be.
 
-    Network plugins enforce a policy some time after a pod has its address.
+    Network plugins enforce a policy some time after a pod has its address. One that
+    answers with a refusal instead is believed after it has done so for a while.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
-    while host and is_reachable(host, port):
-        time.sleep(_RETRY_S)
+    refused = 0
+    pause_s = _RETRY_S
+    while host and not is_silent(host, port):
+        refused = refused + 1 if _is_refused(host, port) else 0
+        if refused >= _REFUSALS:
+            return
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, _LONGEST_RETRY_S)
+
+
+def _is_refused(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_SILENCE_S).close()
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _make_folders() -> None:
@@ -153,6 +189,12 @@ def main() -> NoReturn:
     os.umask(0o022)
     _make_folders()
     warm = _warm(os.environ.get("SANDBOX_PRESTART", ""))
+    try:
+        confinement = PodConfinement()
+    except (OSError, LookupError, ValueError) as error:
+        sys.exit(
+            f"the container's cgroup cannot be read, so no limit would hold: {error!r}"
+        )
     wait_for_isolation()
     linux.Filter(seccomp.FILTER).install()
     place = agent.Place(
@@ -163,9 +205,10 @@ def main() -> NoReturn:
     )
     agent.serve(
         agent.Listener(_listen()),
-        PodConfinement(),
+        confinement,
         place,
         warm=warm,
-        bounds=agent.Bounds(idle_s=_IDLE_S),
+        # At once, as an agent that dies with its program can say nothing later.
+        bounds=agent.Bounds(idle_s=_IDLE_S, coalesce_start_s=0.0),
         token=token,
     )

@@ -59,6 +59,11 @@ def uid(pod: Pod) -> str:
     return str(pod["metadata"]["uid"])
 
 
+def version(pod: Pod) -> int:
+    """Return the version of the object; raises ValueError where it is no number."""
+    return int(pod["metadata"]["resourceVersion"])
+
+
 def label(pod: Pod, key: str) -> str:
     return str((pod["metadata"].get("labels") or {}).get(key, ""))
 
@@ -76,6 +81,11 @@ def is_fenced(pod: Pod) -> bool:
     """Whether it is a fence of ours: others may hold pods back, too."""
     gates = pod["spec"].get("schedulingGates") or ()
     return any(gate.get("name") == FENCE_GATE for gate in gates)
+
+
+def has_started(pod: Pod) -> bool:
+    """Whether a container of it runs, or ever ran."""
+    return any(_states(pod, "running")) or any(_states(pod, "terminated"))
 
 
 def is_ending(pod: Pod) -> bool:
@@ -130,7 +140,8 @@ def _taken_away(pod: Pod) -> tuple[Fate, str] | None:
     if reason.startswith(_REFUSED):
         return Fate.REFUSED, f"the node refused the pod ({reason}): {message}"
     for condition in status.get("conditions") or ():
-        if condition.get("type") == "DisruptionTarget":
+        is_true = condition.get("status") == "True"
+        if condition.get("type") == "DisruptionTarget" and is_true:
             why = condition.get("message") or condition.get("reason") or ""
             return Fate.EVICTED, f"the cluster took the pod away: {why}"
     return None

@@ -56,13 +56,22 @@ class _Stream:
         self.data = bytearray()
         self.end = 0
         self.has_gap = False
+        self._before_gap = 0
 
     def add(self, offset: int, data: bytes) -> None:
         if offset < self.end or (self.has_gap and offset != self.end):
             raise ProtocolError("output does not follow what came before")
-        self.has_gap |= offset > self.end
+        if offset > self.end:
+            self.has_gap = True
+            self._before_gap = len(self.data)
         self.data += data
         self.end = offset + len(data)
+
+    def so_far(self) -> Output:
+        """Return what there is of a stream whose end may never come."""
+        cut = self._before_gap if self.has_gap else len(self.data)
+        head, tail = bytes(self.data[:cut]), bytes(self.data[cut:])
+        return Output(head, tail, self.end - len(self.data))
 
     def output(self, total: int, head: int, tail: int) -> Output:
         dropped = total - head - tail
@@ -266,6 +275,13 @@ class AgentSession:
             )
         )
 
+    def received(self) -> tuple[Output, Output]:
+        """Return both streams of the last stage as far as they have come."""
+        if not self._stages:
+            return Output(), Output()
+        streams = self._stages[-1].streams
+        return streams["stdout"].so_far(), streams["stderr"].so_far()
+
     # --- what the agent is told ------------------------------------------------------
 
     def send_stdin(self, data: bytes) -> None:
@@ -337,6 +353,25 @@ class AgentSession:
             # then, if it is still there, and the reader notices.
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
+
+
+def greet(sock: socket.socket, token: str, timeout_s: float = 5.0) -> None:
+    """Return once the agent has welcomed a follower with this token.
+
+    Raises SandboxError when it says something else, and OSError.
+    """
+    sock.settimeout(timeout_s)
+    sock.sendall(_hello(token))
+    decoder = Decoder(FROM_AGENT)
+    while data := sock.recv(_RECEIVE_BYTES):
+        try:
+            for frame in decoder.feed(data):
+                if frame.kind == "ready" and frame.header["version"] == VERSION:
+                    return
+                raise SandboxError(f"the agent says {frame.kind}: {frame.header}")
+        except ProtocolError as error:
+            raise SandboxError(f"the agent broke the protocol: {error}") from error
+    raise SandboxGone("the sandbox closed the connection")
 
 
 def _hello(token: str | None) -> bytes:

@@ -64,6 +64,17 @@ class Seen:
         return time.monotonic() - self.at
 
 
+def _is_newer(pod: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether `pod` is of a later version; another pod of this name always is."""
+    if pods.uid(pod) != pods.uid(known):
+        return True
+    try:
+        # Comparable as numbers: Kubernetes' KEP-5504.
+        return pods.version(pod) > pods.version(known)
+    except ValueError:
+        return False
+
+
 class PodWatch:
     """Follows all pods of one namespace from a thread of its own.
 
@@ -75,7 +86,9 @@ class PodWatch:
         self.lists = self.failures = self.events = 0
         self.heard_at = time.monotonic()
         self._source = source
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting: dict[str, list[threading.Condition]] = {}
         self._seen: dict[str, Seen] = {}
         self._version = ""
         self._is_listed = False
@@ -86,15 +99,17 @@ class PodWatch:
     def close(self) -> None:
         self._is_closed = True
         self._source.interrupt()
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
+            for name in self._waiting:
+                self._wake(name)
 
     def get(self, name: str) -> Seen | None:
-        with self._changed:
+        with self._lock:
             return self._seen.get(name)
 
     def all(self) -> list[Seen]:
-        with self._changed:
+        with self._lock:
             return list(self._seen.values())
 
     def wait_listed(self, timeout_s: float) -> bool:
@@ -121,17 +136,31 @@ class PodWatch:
                 found.append(result)
             return bool(found) or self._is_closed
 
-        with self._changed:
-            self._changed.wait_for(is_done, timeout_s)
+        # One for each who waits: a change of a pod wakes nobody else.
+        change = threading.Condition(self._lock)
+        with self._lock:
+            waiting = self._waiting.setdefault(name, [])
+            waiting.append(change)
+            try:
+                change.wait_for(is_done, timeout_s)
+            finally:
+                waiting.remove(change)
+                if not waiting:
+                    self._waiting.pop(name, None)
         return found[0] if found else None
 
     def tell(self, pod: dict[str, Any]) -> None:
-        """Learn of a pod from an answer, before the watch tells of it."""
-        with self._changed:
-            known = self._seen.get(pods.name(pod))
-            if known is None or pods.uid(known.pod) != pods.uid(pod):
-                self._seen[pods.name(pod)] = Seen(pod, at=time.monotonic())
-                self._changed.notify_all()
+        """Learn of a pod from an answer; what the watch told since is newer."""
+        name = pods.name(pod)
+        with self._lock:
+            known = self._seen.get(name)
+            if known is None or _is_newer(pod, known.pod):
+                self._seen[name] = Seen(pod, at=time.monotonic())
+                self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        for change in self._waiting.get(name, ()):
+            change.notify_all()
 
     # --- the thread ------------------------------------------------------------------
 
@@ -178,6 +207,8 @@ class PodWatch:
                 self._seen[name] = Seen(pod, at=now)
             self._version, self._is_listed = version, True
             self._changed.notify_all()
+            for name in self._waiting:
+                self._wake(name)
 
     def _take(self, line: bytes) -> None:
         self.heard_at = time.monotonic()
@@ -191,11 +222,16 @@ class PodWatch:
         if kind == "BOOKMARK":
             return
         self.events += 1
-        with self._changed:
+        with self._lock:
             name = pods.name(thing)
-            self._seen[name] = Seen(thing, kind == "DELETED", self.heard_at)
+            known = self._seen.get(name)
+            is_gone = kind == "DELETED"
+            # The end of an earlier pod of this name says nothing of the one there is.
+            if is_gone and known is not None and pods.uid(known.pod) != pods.uid(thing):
+                return
+            self._seen[name] = Seen(thing, is_gone, self.heard_at)
             self._forget()
-            self._changed.notify_all()
+            self._wake(name)
 
     def _forget(self) -> None:
         if self.events % 256:

@@ -126,7 +126,7 @@ def test_imports_of_the_kubernetes_client_are_in_one_module() -> None:
         for module in MODULES
         if any(_is_below(n, "kubernetes") for n in imports(module, into_functions=True))
     }
-    assert users <= {"executions.sandbox.kubernetes"}
+    assert users <= {"executions.sandbox.api_server"}
 
 
 def test_imports_make_no_cycle() -> None:

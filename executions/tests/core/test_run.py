@@ -12,13 +12,14 @@ from executions.channel import Channel, Control
 from executions.models import Execution, Status
 from executions.sandbox.base import (
     End,
+    NoSandboxNow,
     Outcome,
     Output,
     SandboxError,
     SandboxGone,
     SandboxUnavailable,
 )
-from executions.sandbox.fake import HOLD, FakeSandbox, finished, stage
+from executions.sandbox.fake import HOLD, NEVER, FakeSandbox, finished, stage
 from executions.tests.core.conftest import (
     Submit,
     beside,
@@ -135,6 +136,80 @@ def test_run_waits_before_it_starts_again_without_a_sandbox(
     row = reload(execution)
     assert row.status == Status.QUEUED
     assert row.due_at > row.queued_at
+
+
+def test_run_waits_in_the_queue_while_there_are_no_sandboxes(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    for number in range(5):  # more than attempts are allowed
+        sandbox.script(NoSandboxNow("the API server cannot be asked"))
+        worker.work()
+        row = reload(execution)
+        assert (row.status, row.attempt, row.failures) == (
+            Status.QUEUED,
+            number + 1,
+            0,
+        )
+        assert row.due_at > row.queued_at
+        assert "the API server cannot be asked" in row.reason
+        Execution.objects.update(due_at=row.queued_at)
+    worker.work()
+    assert reload(execution).verdict == Verdict.OK
+
+
+def test_run_does_not_wait_for_ever_for_a_sandbox(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox, settings: Any
+) -> None:
+    settings.SANDBOX_PATIENCE_S = 0
+    sandbox.script(*(NoSandboxNow("no room") for _ in range(settings.MAX_ATTEMPTS)))
+    for _ in range(settings.MAX_ATTEMPTS):
+        Execution.objects.update(due_at=execution.queued_at)
+        worker.work()
+    row = reload(execution)
+    assert row.verdict == Verdict.SYSTEM_ERROR
+    assert "no room" in row.reason
+
+
+def test_run_is_cancelled_while_it_waits_for_its_sandbox(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(NEVER)
+    thread = beside(worker.work)
+    eventually(lambda: sandbox.waiting)
+    services.cancel(execution)
+    thread.join(10)
+    row = reload(execution)
+    assert (row.status, row.reason) == (
+        Status.CANCELLED,
+        "cancelled before it started",
+    )
+    assert sandbox.discarded == [row.key]
+
+
+def test_run_that_waits_for_its_sandbox_is_given_back(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    sandbox.script(NEVER)
+    thread = beside(worker.work)
+    eventually(lambda: sandbox.waiting)
+    worker.stop()
+    thread.join(10)
+    row = reload(execution)
+    assert (row.status, row.attempt, row.failures) == (Status.QUEUED, 1, 0)
+    assert sandbox.discarded == [row.key]
+
+
+def test_run_that_waits_for_its_sandbox_is_not_overdue(
+    execution: Execution, worker: Worker, sandbox: FakeSandbox
+) -> None:
+    Execution.objects.update(budget_ms=1)
+    sandbox.script(NEVER)
+    thread = beside(worker.work)
+    eventually(lambda: sandbox.waiting)
+    (run,) = worker.runs()
+    assert run.overdue_s < 0
+    worker.stop()
+    thread.join(10)
 
 
 def test_run_is_given_up_after_three_attempts(

@@ -28,6 +28,7 @@ SUBMITTED: dict[str, Any] = {
 CHANGED: dict[str, Any] = {
     "status": Status.FINISHED,
     "attempt": 2,
+    "failures": 1,
     "adoptions": 1,
     "lease_id": uuid4(),
     "lease_owner": "worker",

@@ -39,7 +39,7 @@ def test_a_lost_machines_run_starts_again(lost: Execution) -> None:
 def test_a_lost_machines_run_ends_after_the_last_attempt(
     lost: Execution, settings: Any
 ) -> None:
-    Execution.objects.update(attempt=settings.MAX_ATTEMPTS)
+    Execution.objects.update(failures=settings.MAX_ATTEMPTS - 1)
     assert services.give_up_unreachable() == 1
     row = reload(lost)
     assert (row.status, row.verdict) == (Status.FINISHED, Verdict.SYSTEM_ERROR)

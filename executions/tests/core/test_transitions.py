@@ -94,8 +94,14 @@ def test_give_back_undoes_the_claim(claimed: Execution, mine: Lease) -> None:
     assert (row.status, row.attempt, row.lease_id) == (Status.QUEUED, 0, None)
 
 
-def test_requeue_makes_another_attempt_later(claimed: Execution, mine: Lease) -> None:
-    assert Execution.objects.requeue(claimed, mine, timedelta(hours=1))
+@pytest.mark.parametrize(("how", "failures"), [("retry", 1), ("postpone", 0)])
+def test_another_attempt_comes_later(
+    claimed: Execution, mine: Lease, how: str, failures: int
+) -> None:
+    change = getattr(Execution.objects, how)
+    assert change(claimed, mine, timedelta(hours=1), "it broke")
+    row = reload(claimed)
+    assert (row.failures, row.reason) == (failures, "it broke")
     assert Execution.objects.claim_next(lease(), SCOPE) is None
     Execution.objects.update(due_at=claimed.queued_at)
     again = Execution.objects.claim_next(lease(), SCOPE)

@@ -47,7 +47,9 @@ def condition(**fields: Any) -> dict[str, Any]:
             "OutOfcpu",
         ),
         (
-            condition(type="DisruptionTarget", reason="DeletionByTaintManager"),
+            condition(
+                type="DisruptionTarget", status="True", reason="DeletionByTaintManager"
+            ),
             Fate.EVICTED,
             "DeletionByTaintManager",
         ),

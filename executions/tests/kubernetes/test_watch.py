@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +85,45 @@ def test_older_news_does_not_hide_what_the_watch_knows(
     assert watch.wait_for("a", address, 10)
     watch.tell(pod("a", 2))
     assert watch.wait_for("a", address, 10) == "10.0.0.1"
+
+
+def test_an_answer_that_is_newer_counts(server: Server, watch: PodWatch) -> None:
+    server.steps.put(event("ADDED", pod("a", 2)))
+    wait_until(lambda: watch.get("a") is not None, "the watch has heard")
+    watch.tell(pod("a", 3, podIP="10.0.0.1"))
+    assert watch.wait_for("a", address, 10) == "10.0.0.1"
+
+
+def test_end_of_an_earlier_pod_of_that_name_is_not_this_ones(
+    server: Server, watch: PodWatch
+) -> None:
+    watch.tell(pod("a", 9, uid="second"))
+    server.steps.put(event("DELETED", pod("a", 8, uid="first")))
+    server.steps.put(event("ADDED", pod("b", 10)))
+    wait_until(lambda: watch.get("b") is not None, "the watch has heard")
+    seen = watch.get("a")
+    assert seen is not None
+    assert not seen.is_gone
+
+
+def test_who_waits_for_another_pod_is_not_woken(
+    server: Server, watch: PodWatch
+) -> None:
+    looks: list[str] = []
+
+    def look(seen: Seen | None) -> str | None:
+        looks.append("look")
+        return address(seen)
+
+    waiter = threading.Thread(target=watch.wait_for, args=("a", look, 30))
+    waiter.start()
+    wait_until(lambda: len(looks) == 1, "somebody waits")
+    for version in range(2, 50):
+        server.steps.put(event("MODIFIED", pod("b", version)))
+    server.steps.put(event("ADDED", pod("a", 50, podIP="10.0.0.1")))
+    waiter.join(10)
+    assert not waiter.is_alive()
+    assert len(looks) == 2
 
 
 def test_deleted_pod_keeps_its_last_words(server: Server, watch: PodWatch) -> None:

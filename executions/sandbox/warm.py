@@ -1,0 +1,53 @@
+"""What a backend of pods wants of a pool of pods that are ready; knows no database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+
+class Taken(NamedTuple):
+    """A pod that is nobody else's from now on, and where its agent listens."""
+
+    name: str
+    uid: str
+    address: str
+
+
+class Pool(Protocol):
+    """Pods that were made ahead. Each is for one run, and is taken once."""
+
+    def take(self, key: str, templates: Mapping[str, str]) -> Taken | None:
+        """Return a ready pod for the attempt `key`, or None when there is none.
+
+        `templates` maps the kinds of pods that suit, the best first, to the hash of
+        what those have to be made from.
+        """
+
+    def find(self, key: str) -> Taken | None:
+        """Return the pod that was taken for this attempt, if one was.
+
+        Raises SandboxUnavailable, as do the others below, when that cannot be told.
+        """
+
+    def held(self) -> list[str]:
+        """Return the keys of the attempts for which pods are taken."""
+
+    def end(self, name: str) -> None:
+        """Note that a pod is of no use any more; the caller has it deleted."""
+
+
+class NoPool:
+    """A pool without pods."""
+
+    def take(self, key: str, templates: Mapping[str, str]) -> Taken | None:
+        return None
+
+    def find(self, key: str) -> Taken | None:
+        return None
+
+    def held(self) -> list[str]:
+        return []
+
+    def end(self, name: str) -> None:
+        return
