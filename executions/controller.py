@@ -293,12 +293,9 @@ class Controller:
     # --- calls, beside the loop ------------------------------------------------------
 
     def _create(self, name: str, kind: Kind) -> None:
-        cluster = self._backend.cluster
-        deadline_s = cluster.waiting_s + cluster.deadline_s
+        token = self._backend.token(name)
         made = self._backend.api.create(
-            kind.pod(
-                name, cluster, token=self._backend.token(name), deadline_s=deadline_s
-            )
+            kind.pod(name, self._backend.cluster, token=token)
         )
         self._backend.watch.tell(made)
 

@@ -155,9 +155,8 @@ class Kind(NamedTuple):
     def name(self) -> str:
         return f"{self.profile.name}.{self.prestart}".rstrip(".")
 
-    def pod(
-        self, name: str, cluster: Cluster, *, token: str, deadline_s: int
-    ) -> dict[str, Any]:
+    def pod(self, name: str, cluster: Cluster, *, token: str) -> dict[str, Any]:
+        """Return a pod of the pool."""
         return pod(
             name,
             self.profile,
@@ -165,12 +164,12 @@ class Kind(NamedTuple):
             token=token,
             kind=self.name,
             prestart=self.prestart,
-            deadline_s=deadline_s,
+            deadline_s=cluster.waiting_s + cluster.deadline_s,
         )
 
     def template(self, cluster: Cluster) -> str:
         """Return a hash of all that pods of this kind have in common."""
-        made = self.pod("any", cluster, token="", deadline_s=cluster.deadline_s)
+        made = self.pod("any", cluster, token="")
         text = json.dumps(made, sort_keys=True).encode()
         return hashlib.sha256(text).hexdigest()[:16]
 

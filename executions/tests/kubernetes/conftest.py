@@ -81,5 +81,8 @@ def backend(make: Make) -> KubernetesBackend:
 
 def spec(source: str = "", **fields: Any) -> RunSpec:
     """Return a run of one Python file, with a key as the platform's are."""
+    # As settings have it where programs run in pods.
+    usual = {"scratch_bytes": DEFAULT_PROFILES[0].scratch_bytes}
+    fields["limits"] = usual | fields.get("limits", {})
     fields.setdefault("key", f"{secrets.token_hex(4)}-{next(_numbers)}")
     return sandboxes.spec(source, env=dict(PYTHON.env), **fields)

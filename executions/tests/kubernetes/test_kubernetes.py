@@ -73,7 +73,10 @@ def test_pod_that_is_broken_on_purpose_is_refused(
 def test_program_runs_and_its_pod_goes(
     backend: KubernetesBackend, core: client.CoreV1Api, namespace: str
 ) -> None:
-    run_spec = spec("import sys; print(sys.stdin.read().upper())", cases=(Case(b"hi"),))
+    run_spec = spec(
+        "import sys; print(sys.stdin.read().upper())",
+        cases=(Case(b"hi"),),
+    )
     outcome, _ = finish(backend.start(run_spec))
 
     case = outcome.cases[0]
@@ -221,6 +224,48 @@ def test_scratch_has_the_profiles_size(backend: KubernetesBackend) -> None:
     limits = {"memory_bytes": 256 * MIB, "file_bytes": 1 << 30}
     outcome = run(backend, source, limits=limits)
     assert outcome.cases[0].stdout.head == b"28\n"
+
+
+def test_scratch_below_the_profiles_is_told_to_be_larger(
+    backend: KubernetesBackend,
+) -> None:
+    limits = {"scratch_bytes": SMALL.scratch_bytes - 1}
+    assert run(backend, "print(1)", limits=limits).unenforced == ("scratch_bytes",)
+
+
+def test_what_is_read_from_the_image_is_not_the_programs_memory(
+    backend: KubernetesBackend,
+) -> None:
+    source = (
+        "import os\n"
+        "for folder, _, names in os.walk('/usr/lib'):\n"
+        "    for name in names:\n"
+        "        try: open(os.path.join(folder, name), 'rb').read()\n"
+        "        except OSError: pass\n"
+        "print('read')\n"
+    )
+    outcome = run(backend, source, limits={"memory_bytes": 64 * MIB})
+    assert outcome.cases[0].stdout.head == b"read\n"
+    assert outcome.cases[0].memory_peak_bytes < 64 * MIB
+
+
+def test_connection_that_breaks_is_made_again(backend: KubernetesBackend) -> None:
+    source = (
+        "import time\n"
+        "for n in range(20):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    )
+    session: Any = backend.start(spec(source))
+    chunks = []
+    for event in session.events():
+        if isinstance(event, OutputChunk):
+            chunks.append(event.data)
+            if len(chunks) in (3, 7):
+                session._session._sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(event, Finished):
+            outcome = event.outcome
+    session.acknowledge()
+    expected = b"".join(b"%d\n" % n for n in range(20))
+    assert b"".join(chunks) == outcome.cases[0].stdout.head == expected
 
 
 def test_cancel_kills_the_program(backend: KubernetesBackend) -> None:
