@@ -152,6 +152,7 @@ class Deployment:
         workers: int = 1,
         web_processes: int = 1,
         concurrency: int = 8,
+        controllers: int = 0,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))
@@ -186,6 +187,9 @@ class Deployment:
         self.scheduler = self._command(
             "scheduler", ["manage.py", "run_scheduler"], ready=lambda _: True
         )
+        self.controllers = [
+            self._controller(f"controller-{n}") for n in range(controllers)
+        ]
         self.key = ""
 
     def _command(self, name: str, argv: list[str], **options: Any) -> Command:
@@ -204,6 +208,13 @@ class Deployment:
                 "-l", "INFO"]  # fmt: skip
         return self._command(
             name, argv, ready=lambda c: b" ready." in c.log_since_start()
+        )
+
+    def _controller(self, name: str) -> Command:
+        return self._command(
+            name,
+            ["manage.py", "run_sandbox_controller"],
+            ready=lambda c: b"controller ready" in c.log_since_start(),
         )
 
     def _is_healthy(self) -> bool:
@@ -239,6 +250,8 @@ class Deployment:
             for worker in self.workers:
                 worker.start()
             self.scheduler.start()
+            for controller in self.controllers:
+                controller.start()
         except BaseException:
             self.close()
             raise
@@ -262,7 +275,12 @@ class Deployment:
         return [state["pid"] for state in self.forkserver_states()]
 
     def close(self) -> None:
-        for server in (self.scheduler, *self.workers, self.web):
+        for server in (
+            *self.controllers,
+            self.scheduler,
+            *self.workers,
+            self.web,
+        ):
             server.__exit__(None, None, None)
         for pid in self.forkserver_pids():
             with contextlib.suppress(ProcessLookupError):

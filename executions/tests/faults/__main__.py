@@ -10,18 +10,19 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from executions.tests.faults.scenarios import SCENARIOS
+from executions.tests.faults.scenarios import SCENARIOS, Scenario
 from testing.deployment import template
 
 
-def run_one(row: str, seed: int) -> bool:
+def run_one(scenarios: Mapping[str, Scenario], row: str, seed: int) -> bool:
     """Run one scenario once; print its seed first, so that a hang is repeatable too."""
     print(f"{row} seed {seed} …", flush=True)
     began = time.monotonic()
     try:
-        told = SCENARIOS[row](random.Random(seed))
+        told = scenarios[row](random.Random(seed))
     except Exception:  # noqa: BLE001 - the boundary: one failure must not end the rest
         traceback.print_exc()
         print(f"{row} seed {seed} FAILED", flush=True)
@@ -31,11 +32,11 @@ def run_one(row: str, seed: int) -> bool:
     return True
 
 
-def run_apart(row: str, seed: int) -> bool:
+def run_apart(module: str, row: str, seed: int) -> bool:
     """Run one scenario in a process of its own, so that several go at once."""
     words = (row, "--rounds", "1", "--seed", str(seed))
     done = subprocess.run(
-        [sys.executable, "-m", __package__, *words],
+        [sys.executable, "-m", module, *words],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -46,9 +47,10 @@ def run_apart(row: str, seed: int) -> bool:
     return done.returncode == 0
 
 
-def main() -> int:
+def main(scenarios: Mapping[str, Scenario], module: str) -> int:
+    """Run what the command line asks for; `module` is what runs one of them apart."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[*SCENARIOS, []], metavar="ROW")
+    parser.add_argument("rows", nargs="*", choices=[*scenarios, []], metavar="ROW")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
@@ -60,18 +62,18 @@ def main() -> int:
     rounds = [
         (row, first + n)
         for n in range(options.rounds)
-        for row in options.rows or SCENARIOS
+        for row in options.rows or scenarios
     ]
     if options.jobs > 1:
         template()  # once for all of them
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = list(pool.map(lambda each: run_apart(*each), rounds))
+            results = list(pool.map(lambda each: run_apart(module, *each), rounds))
     else:
-        results = [run_one(row, seed) for row, seed in rounds]
+        results = [run_one(scenarios, row, seed) for row, seed in rounds]
     failed = results.count(False)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(SCENARIOS, "executions.tests.faults"))

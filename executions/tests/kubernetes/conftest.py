@@ -6,22 +6,18 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from kubernetes import client, config, utils
+from kubernetes import client
 
 from executions.runtimes.python import PYTHON
 from executions.sandbox.base import RunSpec
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES, Cluster
+from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
 from executions.tests.sandbox import conftest as sandboxes
 
-ROOT = Path(__file__).resolve().parents[3]
-OBJECTS = ROOT / "k8s" / "base" / "sandboxes.yaml"
-IMAGE = os.environ.get("SANDBOX_IMAGE", "coding-platform-sandbox-python:1")
 SECRET = b"of these tests"
 _numbers = itertools.count()
 
@@ -30,22 +26,13 @@ _numbers = itertools.count()
 def core() -> client.CoreV1Api:
     if not os.environ.get("KUBECONFIG"):
         pytest.fail("these tests need a cluster: set KUBECONFIG")
-    config.load_kube_config()
-    return client.CoreV1Api()
+    return core_api()
 
 
 @pytest.fixture(scope="session")
 def namespace(core: client.CoreV1Api) -> Iterator[str]:
-    """Return a namespace with all that k8s/ puts into that of the sandboxes."""
-    name = f"sandboxes-{secrets.token_hex(3)}"
-    for thing in yaml.safe_load_all(OBJECTS.read_text()):
-        if thing["kind"] == "Namespace":
-            thing["metadata"]["name"] = name
-        else:
-            thing["metadata"]["namespace"] = name
-        utils.create_from_dict(client.ApiClient(), thing)
-    yield name
-    core.delete_namespace(name, grace_period_seconds=0)
+    with a_namespace() as name:
+        yield name
 
 
 def cluster_of(namespace: str, **fields: Any) -> Cluster:

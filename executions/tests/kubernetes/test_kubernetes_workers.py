@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import secrets
 
 import pytest
 
-from executions.tests.kubernetes.conftest import IMAGE
-from testing.deployment import Deployment
+from executions.sandbox.manifests import uid_of
+from executions.tests.kubernetes.clusters import IMAGE
+from executions.tests.kubernetes.faults import SCENARIOS
+from testing.deployment import Client, Deployment
+from testing.servers import wait_until
 
 pytestmark = pytest.mark.cluster
 
+READY = "SELECT name FROM executions_sandboxpod WHERE state = 'ready'"
 
-@pytest.fixture
-def deployment(namespace: str) -> Iterator[Deployment]:
-    settings = {
+
+def settings(namespace: str) -> dict[str, str]:
+    return {
         "SANDBOX_BACKEND": "kubernetes",
         "SANDBOX_NAMESPACE": namespace,
         "SANDBOX_IMAGE": IMAGE,
+        "SANDBOX_POOL": '{"small.python": [2, 2]}',
     }
-    with Deployment(workers=2, concurrency=4, settings=settings) as made:
-        yield made
 
 
-def test_hello_over_http(deployment: Deployment) -> None:
-    answer = deployment.client().submit(
-        wait_s=60, runtime="python", source="print('from a pod')"
+def ran_as(client: Client) -> int:
+    """Run a program over HTTP, and return the user that it was."""
+    answer = client.submit(
+        wait_s=60, runtime="python", source="import os; print(os.getuid())"
     )
     assert answer.status == 201
     assert (answer.body["verdict"], answer.body["reason"]) == ("ok", "")
-    assert answer.body["run"]["stdout"] == "from a pod\n"
+    return int(answer.body["run"]["stdout"])
+
+
+def test_hello_over_http(namespace: str) -> None:
+    with Deployment(workers=1, settings=settings(namespace)) as deployment:
+        assert ran_as(deployment.client()) >= 1_000_000_000
+
+
+def test_hello_over_http_in_a_pod_that_waited(namespace: str) -> None:
+    with Deployment(
+        workers=1, controllers=1, settings=settings(namespace)
+    ) as deployment:
+        for _ in range(3):
+            wait_until(
+                lambda: len(deployment.rows(READY)) == 2, "2 pods wait", timeout_s=60
+            )
+            uids = {uid_of(row["name"]) for row in deployment.rows(READY)}
+            assert ran_as(deployment.client()) in uids
+
+
+@pytest.mark.parametrize("row", SCENARIOS)
+def test_fault(row: str) -> None:
+    seed = secrets.randbelow(2**31)
+    print(f"{row} seed {seed}")
+    print(SCENARIOS[row](random.Random(seed)))

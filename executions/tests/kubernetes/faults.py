@@ -1,0 +1,188 @@
+"""Faults while programs run in pods: python -m executions.tests.kubernetes.faults.
+
+As executions.tests.faults, with a cluster (KUBECONFIG, SANDBOX_IMAGE). Each scenario
+has a deployment, and a namespace, of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kubernetes import client
+
+from executions.sandbox.kubernetes import WARM_PREFIX
+from executions.tests.faults.__main__ import main
+from executions.tests.faults.invariants import Violation, check_all, require
+from executions.tests.faults.load import Load
+from executions.tests.faults.scenarios import (
+    ANY_ATTEMPTS,
+    Scenario,
+    kill_and_watch,
+)
+from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
+from testing.deployment import Deployment
+from testing.servers import ServerFailed, wait_until
+
+SCENARIOS: dict[str, Scenario] = {}
+POOL = '{"small.python": [3, 6]}'
+ORPHANS_GONE_S = 60.0
+KILLS = 2
+
+
+class Faulty:
+    """A deployment with pods, a load on it, and the cluster's own view of them."""
+
+    def __init__(self, deployment: Deployment, load: Load, namespace: str) -> None:
+        self.deployment, self.load = deployment, load
+        self.namespace = namespace
+        self.core = core_api()
+
+    def pods(self) -> list[Any]:
+        return list(self.core.list_namespaced_pod(self.namespace).items)
+
+    def delete(self, pod: Any) -> None:
+        with contextlib.suppress(client.ApiException):
+            self.core.delete_namespaced_pod(
+                pod.metadata.name, self.namespace, grace_period_seconds=0
+            )
+
+    def check(self) -> str:
+        """Check the invariants, and that no pod is left but those that wait."""
+        self.load.stop()
+        rows = check_all(
+            self.deployment,
+            self.load,
+            settle_s=240,
+            attempts=lambda row: row["attempt"] in ANY_ATTEMPTS,
+        )
+        left: list[str] = []
+
+        def none_left() -> bool:
+            waiting = {
+                row["name"]
+                for row in self.deployment.rows(
+                    "SELECT name FROM executions_sandboxpod "
+                    "WHERE state IN ('starting', 'ready')"
+                )
+            }
+            left[:] = [
+                pod.metadata.name
+                for pod in self.pods()
+                if pod.metadata.name not in waiting
+            ]
+            return not left
+
+        try:
+            wait_until(none_left, "no pod left", timeout_s=ORPHANS_GONE_S)
+        except ServerFailed as error:
+            raise Violation(f"I6: pods {left} are left") from error
+        again = sum(row["attempt"] > 1 for row in rows.values())
+        return f"{len(self.load.accepted)} runs, {again} of them tried again"
+
+
+@contextlib.contextmanager
+def under_load(
+    rng: random.Random, *, workers: int = 2, controllers: int = 1
+) -> Iterator[Faulty]:
+    with a_namespace() as namespace:
+        settings = {
+            "SANDBOX_BACKEND": "kubernetes",
+            "SANDBOX_NAMESPACE": namespace,
+            "SANDBOX_IMAGE": IMAGE,
+            "SANDBOX_POOL": POOL,
+        }
+        with Deployment(
+            workers=workers, controllers=controllers, settings=settings
+        ) as deployment:
+            wait_until(
+                lambda: (
+                    deployment.rows(
+                        "SELECT 1 FROM executions_sandboxpod WHERE state = 'ready'"
+                    )
+                    != []
+                ),
+                "a pod waits",
+                timeout_s=60,
+            )
+            # About what one node can make pods for.
+            load = Load(deployment.client(), rng, clients=2, pause_s=1.0).start()
+            try:
+                yield Faulty(deployment, load, namespace)
+            finally:
+                load.stop()
+
+
+def scenario(row: str) -> Any:
+    def register(function: Scenario) -> Scenario:
+        SCENARIOS[row] = function
+        return function
+
+    return register
+
+
+@scenario("R1-worker")
+def kill_workers(rng: random.Random) -> str:
+    """kill -9 a worker: adopted within 20 s, started only once, exact output."""
+    slowest = 0.0
+    with under_load(rng) as faulty:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(1, 5))
+            victim = rng.choice(faulty.deployment.workers)
+            slowest = max(slowest, kill_and_watch(faulty.deployment, victim))
+            victim.start()
+        return f"{faulty.check()}, owned again after at most {slowest:.1f} s"
+
+
+@scenario("controller")
+def kill_controllers(rng: random.Random) -> str:
+    """kill -9 one of two controllers, again and again: the pool is kept."""
+    with under_load(rng, controllers=2) as faulty:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.5, 4))
+            victim = rng.choice(faulty.deployment.controllers)
+            victim.kill()
+            time.sleep(rng.uniform(0, 3))
+            victim.start()
+        return faulty.check()
+
+
+@scenario("pod-ready")
+def delete_waiting_pods(rng: random.Random) -> str:
+    """Delete pods that wait: no run notices, and others take their place."""
+    with under_load(rng) as faulty:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.5, 4))
+            waiting = [
+                p for p in faulty.pods() if p.metadata.name.startswith(WARM_PREFIX)
+            ]
+            if waiting:
+                faulty.delete(rng.choice(waiting))
+        return faulty.check()
+
+
+@scenario("pod-busy")
+def delete_busy_pods(rng: random.Random) -> str:
+    """Delete pods that run programs: each of those runs gets another attempt."""
+    deleted = 0
+    with under_load(rng) as faulty:
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.5, 4))
+            busy = faulty.deployment.rows(
+                "SELECT name FROM executions_sandboxpod WHERE state = 'busy'"
+            )
+            names = [row["name"] for row in busy]
+            for pod in [p for p in faulty.pods() if p.metadata.name in names][:1]:
+                faulty.delete(pod)
+                deleted += 1
+        told = faulty.check()
+        require(deleted <= KILLS, "I3", deleted)
+        return f"{told}, {deleted} busy pods deleted"
+
+
+if __name__ == "__main__":
+    sys.exit(main(SCENARIOS, "executions.tests.kubernetes.faults"))
