@@ -37,6 +37,8 @@ LOST_S = 30.0
 """A row older than this whose pod the watch does not know has none."""
 REPEAT_S = 2.0
 """How long a call or a look at an agent that led to nothing is not repeated."""
+SILENT_S = 90.0
+"""A pod that has an address, and so long after it was asked for no agent, is bad."""
 HOLD_S = 10.0
 """How long no pod of a kind is made after one could not be."""
 CREATES_PER_S = 10.0
@@ -112,7 +114,10 @@ class Controller:
         self.demands = {name: Demand() for name in self._kinds}
         self._allowance = Allowance(BURST, CREATES_PER_S)
         self._held_until = dict.fromkeys(self._kinds, 0.0)
+        # Apart: agents may be slow to answer, and nothing shall wait for that.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pool")
+        self._greeters = ThreadPoolExecutor(STARTING_MOST, thread_name_prefix="greet")
+        self._began = time.monotonic()
         self._calls: dict[tuple[str, str], Future[object]] = {}
         self._not_before: dict[tuple[str, str], float] = {}
         self._arrived: set[str] = set()
@@ -134,7 +139,8 @@ class Controller:
                 logger.exception("the controller stumbled")
                 self._is_stopping.wait(1)
             self._is_stopping.wait(LOOK_S)
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._greeters):
+            threads.shutdown(cancel_futures=True)
         connection.close()
 
     def look(self) -> None:
@@ -172,9 +178,11 @@ class Controller:
 
     def _see_to_starting(self, row: SandboxPod, seen: Seen | None) -> None:
         kind = self._kinds.get(row.kind)
-        if kind is None or self._is_stale(row) or (seen and seen.is_gone):
+        if self._is_stale(row) or (seen and seen.is_gone):
             SandboxPod.objects.retire([row.name], [State.STARTING])
             return
+        if kind is None:
+            return  # another controller's
         if seen is None:
             self._once("create", row.name, lambda: self._create(row.name, kind))
             return
@@ -189,6 +197,11 @@ class Controller:
             logger.info("the waiting pod %s does not start: %s", row.name, problem.text)
             self._hold(row.kind)
         elif address := pods.address(seen.pod):
+            if row.age_s > SILENT_S:
+                logger.warning("the agent in pod %s does not answer", row.name)
+                self._hold(row.kind)
+                SandboxPod.objects.retire([row.name], [State.STARTING])
+                return
             self._once(
                 "greet",
                 row.name,
@@ -201,9 +214,11 @@ class Controller:
             self.demands[row.kind].note_start(row.age_s)
 
     def _is_stale(self, row: SandboxPod) -> bool:
-        if row.template != self._templates.get(row.kind):
+        if row.age_s > self._backend.cluster.waiting_s:
             return True
-        return row.age_s > self._backend.cluster.waiting_s
+        # Not of a controller that was started later, with other settings.
+        is_older = row.age_s > time.monotonic() - self._began
+        return is_older and row.template != self._templates.get(row.kind)
 
     # --- what is missing -------------------------------------------------------------
 
@@ -212,7 +227,7 @@ class Controller:
 
         Each is seen for as long as its pod is there.
         """
-        there = {row.name: row.kind for row in rows if row.state == State.BUSY}
+        there = {row.name: row.kind for row in rows if row.taken_at is not None}
         for seen in self._backend.watch.all():
             if pods.label(seen.pod, KEY_LABEL) and not pods.is_fenced(seen.pod):
                 there[pods.name(seen.pod)] = pods.label(seen.pod, PROFILE_LABEL)
@@ -237,7 +252,8 @@ class Controller:
         if now < self._held_until[kind.name]:
             return
         target = self.demands[kind.name].target(self._sizes[kind.name])
-        missing = target - self._waiting(kind)
+        starting = SandboxPod.objects.filter(kind=kind.name, state=State.STARTING)
+        missing = min(target - self._waiting(kind), STARTING_MOST - starting.count())
         if missing > 0 and (allowed := self._allowance.take(missing)):
             self._insert(kind, target, allowed)
 
@@ -255,10 +271,7 @@ class Controller:
             if sql.is_postgresql():
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            starting = SandboxPod.objects.filter(state=State.STARTING).count()
-            missing = min(
-                target - self._waiting(kind), allowed, STARTING_MOST - starting
-            )
+            missing = min(target - self._waiting(kind), allowed)
             template = self._templates[kind.name]
             SandboxPod.objects.bulk_create(
                 SandboxPod(name=_new_name(), kind=kind.name, template=template)
@@ -326,7 +339,8 @@ class Controller:
                 return
         if time.monotonic() >= self._not_before.get(what, 0.0):
             self._not_before[what] = time.monotonic() + REPEAT_S
-            self._calls[what] = self._threads.submit(call)
+            threads = self._greeters if verb == "greet" else self._threads
+            self._calls[what] = threads.submit(call)
 
     def _forget_calls(self, now: float) -> None:
         for what in [w for w, at in self._not_before.items() if at < now - REPEAT_S]:

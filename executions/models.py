@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, connections, models
-from django.db.models.functions import Now
+from django.db.models.functions import Cast, Now
 
 from executions import sql
 from executions.leases import Lease
@@ -148,7 +148,7 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         """Starting → running for the runs of these leases; returns how many."""
         return self.filter(
             lease_id__in=[lease.id for lease in leases], status=Status.STARTING
-        ).update(status=Status.RUNNING)
+        ).update(status=Status.RUNNING, deadline_at=_deadline())
 
     # Starting, running → finished, cancelled.
 
@@ -172,9 +172,17 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
 
     # Starting, running → queued, or to another owner.
 
-    def hand_over(self, execution: Execution, lease: Lease) -> bool:
-        """Let whoever reaches its sandbox follow the run from here, at once."""
-        changed = self._owned(execution, lease).update(lease_id=None, lease_until=Now())
+    def hand_over(
+        self, execution: Execution, lease: Lease, *, is_first: bool = False
+    ) -> bool:
+        """Let whoever reaches its sandbox follow the run from here, at once.
+
+        By its first owner: it may have been sent a moment ago, and have all its time.
+        """
+        time = {"deadline_at": _deadline()} if is_first else {}
+        changed = self._owned(execution, lease).update(
+            lease_id=None, lease_until=Now(), **time
+        )
         return bool(changed)
 
     def give_back(self, execution: Execution, lease: Lease) -> bool:
@@ -295,6 +303,17 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         execution = Execution.from_db(self.db, sql.CLAIMED, values)
         execution.has_more = bool(has_more)
         return execution
+
+
+def _deadline() -> Any:
+    """Return when a program has to have ended that starts now."""
+    millisecond = models.Value(timedelta(milliseconds=1), models.DurationField())
+    # A plain integer, as Django multiplies nothing else on SQLite.
+    milliseconds = Cast("budget_ms", models.IntegerField())
+    budget = models.ExpressionWrapper(
+        milliseconds * millisecond, models.DurationField()
+    )
+    return models.ExpressionWrapper(Now() + budget, models.DateTimeField())
 
 
 def _later(delay: timedelta) -> Any:

@@ -8,7 +8,6 @@ after its pod.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -17,11 +16,9 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, models
 from django.db.models.functions import Now
 
 from executions import sql
-from executions.sandbox.base import SandboxUnavailable
+from executions.sandbox.base import NoSandboxNow
 from executions.sandbox.warm import Taken
 from platform_site.connections import rest, statement
-
-logger = logging.getLogger(__name__)
 
 TABLE = "executions_sandboxpod"
 
@@ -83,6 +80,7 @@ class SandboxPod(models.Model):
         max_length=60, null=True, unique=True
     )
     created_at = models.DateTimeField(db_default=Now())
+    taken_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(db_default=Now())
 
     objects = SandboxPodQuerySet.as_manager()
@@ -109,13 +107,15 @@ class SandboxPod(models.Model):
 
 @cache
 def _take(kinds: int) -> str:
-    """Parameters: key, then kind and template of each, then the kind that is best."""
+    """Parameters: key, kind and template of each, minus the age, the best kind."""
     skip = "FOR UPDATE SKIP LOCKED" if sql.is_postgresql() else ""
     suited = " OR ".join(["(kind = %s AND template = %s)"] * kinds)
     return f"""
-        UPDATE {TABLE} SET state = 'busy', key = %s, changed_at = {sql.now()}
+        UPDATE {TABLE} SET state = 'busy', key = %s,
+            changed_at = {sql.now()}, taken_at = {sql.now()}
         WHERE name = (
             SELECT name FROM {TABLE} WHERE state = 'ready' AND ({suited})
+            AND created_at > {sql.later("%s")}
             ORDER BY CASE WHEN kind = %s THEN 0 ELSE 1 END, changed_at LIMIT 1 {skip}
         ) AND state = 'ready'
         RETURNING name, uid, address
@@ -125,21 +125,22 @@ def _take(kinds: int) -> str:
 class WarmPods:
     """The warm.Pool of workers; safe to use from many threads."""
 
-    def take(self, key: str, templates: Mapping[str, str]) -> Taken | None:
+    def take(
+        self, key: str, templates: Mapping[str, str], oldest_s: float
+    ) -> Taken | None:
         if not templates:
             return None
         suited = [word for pair in templates.items() for word in pair]
         best = next(iter(templates))
         try:
             with statement() as cursor:
-                cursor.execute(_take(len(templates)), [key, *suited, best])
+                cursor.execute(_take(len(templates)), [key, *suited, -oldest_s, best])
                 row = cursor.fetchone()
         except IntegrityError:
             return self.find(key)  # this very attempt took one before
         except (DatabaseError, InterfaceError) as error:
-            # A pod that was taken all the same goes with the run.
-            logger.warning("the pool cannot be asked: %s", error)
-            return None
+            # One may have been taken all the same: the attempt must not have two.
+            raise NoSandboxNow(f"the pool cannot be asked: {error}") from error
         return None if row is None else Taken(*row)
 
     def find(self, key: str) -> Taken | None:
@@ -160,10 +161,10 @@ class WarmPods:
 
 @contextlib.contextmanager
 def _asked() -> Iterator[None]:
-    """Ask the database and let go of it. Raises SandboxUnavailable."""
+    """Ask the database and let go of it. Raises NoSandboxNow."""
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        raise SandboxUnavailable(f"the pool cannot be asked: {error}") from error
+        raise NoSandboxNow(f"the pool cannot be asked: {error}") from error
     finally:
         rest()

@@ -200,8 +200,9 @@ class Run:
             session = backend.start(spec, self._is_wanted)
         with self._lock:
             self._session = session
-            self._is_sent = True
+            # First: whoever finds it sent counts from this time.
             self.sent_ms = self._elapsed_ms()
+            self._is_sent = True
             is_released, is_cancelled = self._is_released, self._is_cancelled
         if is_released:
             session.detach()
@@ -341,7 +342,11 @@ class Run:
             return
         objects = Execution.objects
         if self._is_in_doubt:
-            self._insist(lambda: objects.hand_over(self.execution, self.lease))
+            self._insist(
+                lambda: objects.hand_over(
+                    self.execution, self.lease, is_first=not self._is_adopted
+                )
+            )
             return
         if self._is_asked_for:
             # Nothing ran, but its key is used up.

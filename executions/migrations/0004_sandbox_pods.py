@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 ('address', models.CharField(default='', max_length=45)),
                 ('key', models.CharField(max_length=60, null=True, unique=True)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('taken_at', models.DateTimeField(null=True)),
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={

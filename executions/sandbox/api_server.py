@@ -244,7 +244,10 @@ def _is_passing(error: ApiException) -> bool:
     text = _text(error)
     is_conflict = error.status == 409 and "resourcequotas" in text  # noqa: PLR2004
     is_used_up = error.status == 403 and "exceeded quota" in text  # noqa: PLR2004
-    return is_conflict or is_used_up
+    # A server that has just started does not know yet who may do what.
+    is_unknown = error.status == 401  # noqa: PLR2004
+    is_not_allowed = error.status == 403 and " cannot " in text  # noqa: PLR2004
+    return is_conflict or is_used_up or is_unknown or is_not_allowed
 
 
 def _retry_after_s(error: ApiException) -> float:

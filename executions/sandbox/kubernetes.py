@@ -48,7 +48,7 @@ from executions.sandbox.manifests import (
     Profile,
 )
 from executions.sandbox.pods import Fate
-from executions.sandbox.session import AgentSession, greet
+from executions.sandbox.session import AgentSession, ConnectionLost, greet
 from executions.sandbox.warm import NoPool, Pool, Taken
 from executions.sandbox.watch import PodWatch, Seen
 
@@ -71,6 +71,8 @@ _RECONNECTS: Final = 3
 # Of a waiting pod: it has nothing else to do than to answer.
 _WARM_CONNECT_S: Final = 1.0
 _WARM_TRIES: Final = 3
+_GREET_S: Final = 3.0
+_GREET_EVERY_S: Final = 0.02
 WARM_PREFIX: Final = "warm-"
 _CLOSE_S: Final = 3.0
 # How long a fence stands at least: a create that was on its way comes sooner.
@@ -128,7 +130,7 @@ class KubernetesBackend:
             return None
         templates = self._suited(profile, spec.prestart)
         for _ in range(_WARM_TRIES):
-            taken = self._pool.take(spec.key, templates)
+            taken = self._pool.take(spec.key, templates, self.cluster.waiting_s)
             if taken is None:
                 return None
             try:
@@ -190,16 +192,18 @@ class KubernetesBackend:
             if not is_wanted():
                 sock.close()
                 raise SandboxDetached
-            session = AgentSession.start(
-                sock,
-                spec,
-                token=self.token(name),
-                unenforced=_unenforced(spec, profile),
-            )
+            session = AgentSession.start(sock, spec, token=self.token(name))
         except SandboxError:
             self.end(name)
             raise
-        return _PodSession(session, self, name, spec)
+        return _PodSession(
+            session,
+            self,
+            name,
+            spec.key,
+            spec=spec,
+            scratch_bytes=profile.scratch_bytes,
+        )
 
     def attach(self, key: str, is_wanted: Wanted = always) -> Session:
         taken = self._pool.find(key)
@@ -209,7 +213,7 @@ class KubernetesBackend:
         except LookupError:
             if taken is not None:
                 raise SandboxGone(f"the pod {name} was deleted") from None
-            fence = manifests.fence(name, self._largest(), self.cluster, key=key)
+            fence = manifests.fence(name, self._smallest(), self.cluster, key=key)
             pod = self.api.create(fence, is_wanted)
         except NoSandboxNow:
             if taken is None:
@@ -221,10 +225,12 @@ class KubernetesBackend:
             raise SandboxGone(f"there is no pod of {key}")
         if (ended := pods.fate(pod)) is not None:
             raise SandboxGone(ended[1])
-        if not pods.has_started(pod):
+        if not pods.address(pod):
             # Its owner was lost before there was anybody to send the program to.
             raise SandboxGone("its pod has not started")
-        return _PodSession(self.attached(name, key, is_wanted), self, name, None, key)
+        session = self.attached(name, key, is_wanted)
+        scratch_bytes = manifests.scratch_bytes(pod)
+        return _PodSession(session, self, name, key, scratch_bytes=scratch_bytes)
 
     def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
         _insist_on(is_wanted)
@@ -233,7 +239,7 @@ class KubernetesBackend:
         except OSError as error:
             raise SandboxUnavailable(f"{taken.name} cannot be reached") from error
         session = AgentSession.attach(sock, key, token=self.token(taken.name))
-        return _PodSession(session, self, taken.name, None, key)
+        return _PodSession(session, self, taken.name, key)
 
     def attached(self, name: str, key: str, is_wanted: Wanted = always) -> AgentSession:
         """Follow the run in the pod of this name from its beginning.
@@ -271,9 +277,9 @@ class KubernetesBackend:
     def greet(self, name: str, address: str) -> None:
         """Return once the agent of this pod has answered.
 
-        Raises OSError and SandboxError when it does not within a while.
+        Raises OSError and SandboxError when it does not within a few seconds.
         """
-        give_up_at = time.monotonic() + _AGENT_TIMEOUT_S
+        give_up_at = time.monotonic() + _GREET_S
         while True:
             try:
                 sock = _connected(address, 1.0)
@@ -281,7 +287,7 @@ class KubernetesBackend:
             except OSError:
                 if time.monotonic() > give_up_at:
                     raise
-            time.sleep(_CONNECT_EVERY_S)
+            time.sleep(_GREET_EVERY_S)
         with sock:
             greet(sock, self.token(name))
 
@@ -308,6 +314,9 @@ class KubernetesBackend:
 
     def _largest(self) -> Profile:
         return max(self.profiles.values(), key=lambda profile: profile.memory_bytes)
+
+    def _smallest(self) -> Profile:
+        return min(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
     def _fitting(self, spec: RunSpec) -> Profile:
         """Return the profile that the runtime names, or a larger one if need be."""
@@ -455,60 +464,84 @@ class _PodSession:
     repeats is left out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         session: AgentSession,
         backend: KubernetesBackend,
         name: str,
-        spec: RunSpec | None,
-        key: str = "",
+        key: str,
+        *,
+        spec: RunSpec | None = None,
+        scratch_bytes: int = 0,
     ) -> None:
         self._session = session
         self._backend = backend
         self._name = name
+        self._key = key
         self._spec = spec
-        self._key = key or (spec.key if spec else "")
+        self._scratch_bytes = scratch_bytes
         self._told = _Told()
         self._is_detached = False
+        self._is_cancelled = False
 
     def events(self) -> Iterator[Event]:
-        for tries_left in reversed(range(_RECONNECTS + 1)):
-            repeated = self._told.replay()
+        tries_left = _RECONNECTS
+        while True:
+            replay = self._told.replay()
             try:
                 for event in self._session.events():
-                    if (news := repeated.news(event)) is not None:
+                    if (news := replay.news(event)) is not None:
+                        tries_left = _RECONNECTS
                         self._told.note(news)
-                        yield news
+                        yield self._completed(news)
             except (SandboxDetached, SandboxUnavailable):
                 raise
             except SandboxError as error:
                 ended = self._backend.fate(self._name)
-                if ended is None:
-                    if tries_left and self._reattaches(error):
-                        continue
-                    raise
-                yield self._last_event(ended, error)
-            return
+                if ended is not None:
+                    yield self._completed(self._last_event(ended, error))
+                    return
+                if not isinstance(error, ConnectionLost):
+                    raise  # the agent answered, and wrongly
+                if not tries_left:
+                    raise SandboxDetached(str(error)) from error
+                tries_left -= 1
+                self._attach_again(error)
+            else:
+                return
 
-    def _reattaches(self, error: SandboxError) -> bool:
-        """Follow the living pod over another connection."""
-        if not isinstance(error, SandboxGone):
-            return False  # the agent answered, and wrongly
+    def _attach_again(self, error: SandboxError) -> None:
+        """Follow the living pod over another connection.
+
+        Raises SandboxDetached when it cannot be reached: somebody else may be able to.
+        """
         logger.warning("following %s again: %s", self._name, error)
-        self._session = self._backend.attached(self._name, self._key, self._is_followed)
+        try:
+            self._session = self._backend.attached(
+                self._name, self._key, lambda: not self._is_detached
+            )
+        except (SandboxUnavailable, ConnectionLost) as problem:
+            raise SandboxDetached(str(problem)) from problem
         if self._is_detached:
             self._session.detach()
-        return True
+        elif self._is_cancelled:
+            self._session.cancel()
 
-    def _is_followed(self) -> bool:
-        return not self._is_detached
+    def _completed(self, event: Event) -> Event:
+        """Add what the agent does not know: what its pod does not enforce."""
+        if not isinstance(event, Finished):
+            return event
+        outcome = event.outcome
+        stages = [stage for stage in (outcome.compile, *outcome.cases) if stage]
+        has_more = any(s.limits.scratch_bytes < self._scratch_bytes for s in stages)
+        unenforced = ("scratch_bytes",) if has_more else ()
+        return Finished(replace(outcome, unenforced=unenforced))
 
     def _last_event(self, ended: tuple[Fate, str], error: SandboxError) -> Event:
         fate, text = ended
         if fate is Fate.MEMORY and self._spec is not None and self._told.stages:
             return Finished(self._out_of_memory(self._spec))
-        if fate is Fate.REFUSED:
-            raise SandboxUnavailable(text) from error
+        # Also of one that its node is said to have refused: it had the program.
         raise SandboxGone(text) from error
 
     def _out_of_memory(self, spec: RunSpec) -> Outcome:
@@ -539,6 +572,7 @@ class _PodSession:
         self._session.signal(number)
 
     def cancel(self) -> None:
+        self._is_cancelled = True
         self._session.cancel()
 
     def acknowledge(self) -> None:
@@ -615,12 +649,6 @@ def _within(spec: RunSpec, profile: Profile) -> RunSpec:
 
     compiled = None if spec.compile is None else fitted(spec.compile)
     return replace(spec, compile=compiled, run=fitted(spec.run))
-
-
-def _unenforced(spec: RunSpec, profile: Profile) -> tuple[str, ...]:
-    """Name the limits that a pod of this profile cannot keep the program to."""
-    scratch = min(command.limits.scratch_bytes for command in _commands(spec))
-    return ("scratch_bytes",) if scratch < profile.scratch_bytes else ()
 
 
 def _budget_s(spec: RunSpec) -> int:

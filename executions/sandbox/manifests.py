@@ -184,6 +184,15 @@ def fence(name: str, profile: Profile, cluster: Cluster, *, key: str) -> dict[st
     return made
 
 
+def scratch_bytes(made: Mapping[str, Any]) -> int:
+    """Return the size of the scratch volume of a pod that pod() made; 0 of others."""
+    for volume in made["spec"].get("volumes") or ():
+        size = str((volume.get("emptyDir") or {}).get("sizeLimit") or "")
+        if volume.get("name") == "scratch" and size.isdigit():
+            return int(size)
+    return 0
+
+
 def _container(
     profile: Profile, cluster: Cluster, token: str, prestart: str
 ) -> dict[str, Any]:

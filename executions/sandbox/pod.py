@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from executions import runtimes
 from executions.limits import Limits
@@ -47,6 +47,19 @@ _IDLE_S: Final = 3600.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+class _Reading(NamedTuple):
+    """What the container uses; `memory_bytes` is without what is left out.
+
+    `record_bytes` is the most that it ever used, with all: a lower number of what is
+    left out now would not make it any higher.
+    """
+
+    usage: agent.Usage
+    memory_bytes: int
+    record_bytes: int
+    left_out_bytes: int
+
+
 class PodConfinement:
     """An agent.Confinement that can read the container's cgroup, but not make others.
 
@@ -63,10 +76,10 @@ class PodConfinement:
         self._stage = 0
         self._begin(self._read())
 
-    def _begin(self, used: agent.Usage) -> None:
+    def _begin(self, used: _Reading) -> None:
         """Count from here."""
         self._base_bytes = used.memory_bytes
-        self._record_bytes = used.memory_peak_bytes
+        self._record_bytes = used.record_bytes
         self._peak_bytes = 0
 
     def place(self, stage: int) -> None:
@@ -83,22 +96,23 @@ class PodConfinement:
         now = used.memory_bytes - self._base_bytes
         # No sample has to have seen that the container's own record was broken.
         record = 0
-        if used.memory_peak_bytes > self._record_bytes:
-            self._record_bytes = used.memory_peak_bytes
-            record = used.memory_peak_bytes - self._base_bytes
+        if used.record_bytes > self._record_bytes:
+            self._record_bytes = used.record_bytes
+            record = used.record_bytes - used.left_out_bytes - self._base_bytes
         self._peak_bytes = max(self._peak_bytes, now, record)
-        return used._replace(
+        return used.usage._replace(
             memory_bytes=max(0, now), memory_peak_bytes=self._peak_bytes
         )
 
-    def _read(self) -> agent.Usage:
-        """Return what the container uses without the agent and without page cache."""
+    def _read(self) -> _Reading:
         used = cgroups.read_usage(self._files.version, self._files.usage)
         left_out = cgroups.read_page_cache(self._files) + _own_bytes()
-        return used._replace(
-            cpu_ns=used.cpu_ns - time.process_time_ns(),
+        without_us = used._replace(cpu_ns=used.cpu_ns - time.process_time_ns())
+        return _Reading(
+            without_us,
             memory_bytes=used.memory_bytes - left_out,
-            memory_peak_bytes=used.memory_peak_bytes - left_out,
+            record_bytes=used.memory_peak_bytes,
+            left_out_bytes=left_out,
         )
 
     def shrink_scratch(self, size_bytes: int) -> None:

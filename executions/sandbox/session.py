@@ -49,6 +49,10 @@ _MAX_STDIN_WAITING_BYTES = 16 * 1024 * 1024
 _UNAVAILABLE = ("busy", "unauthorized")
 
 
+class ConnectionLost(SandboxGone):
+    """Nothing more comes over this connection; whether the sandbox lives is open."""
+
+
 class _Stream:
     """What came of one stream of one stage: a beginning and, after a gap, an end."""
 
@@ -160,7 +164,7 @@ class AgentSession:
             session._open(_hello(token) + encode("attach", {"key": key, "seen": []}))
         except SandboxUnavailable as error:
             if isinstance(error.__cause__, BrokenPipeError | ConnectionResetError):
-                raise SandboxGone("the sandbox closed the connection") from error
+                raise ConnectionLost("the sandbox closed the connection") from error
             raise
         return session
 
@@ -198,17 +202,18 @@ class AgentSession:
             # Never 0: that would make the socket non-blocking.
             self._sock.settimeout(max(give_up_at - time.monotonic(), 0.001))
             data = self._sock.recv(_RECEIVE_BYTES)
-        except TimeoutError as error:
-            self._raise_if_detached()
-            raise SandboxError("the sandbox gave no sign of life in time") from error
         except OSError as error:
             self._raise_if_detached()
-            raise SandboxGone(
+            # Our own patience has no number; that of the kernel's keepalive has one.
+            if isinstance(error, TimeoutError) and error.errno is None:
+                message = "the sandbox gave no sign of life in time"
+                raise SandboxError(message) from error
+            raise ConnectionLost(
                 f"the connection to the sandbox broke: {error}"
             ) from error
         if not data:
             self._raise_if_detached()
-            raise SandboxGone("the sandbox closed the connection")
+            raise ConnectionLost("the sandbox closed the connection")
         return data
 
     def _raise_if_detached(self) -> None:

@@ -17,11 +17,14 @@ class Taken(NamedTuple):
 class Pool(Protocol):
     """Pods that were made ahead. Each is for one run, and is taken once."""
 
-    def take(self, key: str, templates: Mapping[str, str]) -> Taken | None:
+    def take(
+        self, key: str, templates: Mapping[str, str], oldest_s: float
+    ) -> Taken | None:
         """Return a ready pod for the attempt `key`, or None when there is none.
 
         `templates` maps the kinds of pods that suit, the best first, to the hash of
-        what those have to be made from.
+        what those have to be made from; none is older than `oldest_s`. Raises
+        NoSandboxNow when it is unknown whether one was taken.
         """
 
     def find(self, key: str) -> Taken | None:
@@ -40,7 +43,9 @@ class Pool(Protocol):
 class NoPool:
     """A pool without pods."""
 
-    def take(self, key: str, templates: Mapping[str, str]) -> Taken | None:
+    def take(
+        self, key: str, templates: Mapping[str, str], oldest_s: float
+    ) -> Taken | None:
         return None
 
     def find(self, key: str) -> Taken | None:

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 YOUNG_S = 30.0
-"""A pod that is younger is not taken for gone because a list lacks it."""
+"""Where versions are no numbers, a pod that was heard of later than this is not taken
+for gone because a list lacks it."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 # How long what was seen last of a pod that is gone is kept for those who ask late.
@@ -73,6 +74,17 @@ def _is_newer(pod: dict[str, Any], known: dict[str, Any]) -> bool:
         return pods.version(pod) > pods.version(known)
     except ValueError:
         return False
+
+
+def _is_of(seen: Seen, version: str, now: float) -> bool:
+    """Whether a list of this version had to have a pod, if it were there.
+
+    One from the server's cache can be older than what we were told ourselves.
+    """
+    try:
+        return pods.version(seen.pod) <= int(version)
+    except ValueError:
+        return now - seen.at >= YOUNG_S
 
 
 class PodWatch:
@@ -198,10 +210,8 @@ class PodWatch:
         with self._changed:
             listed = {pods.name(pod): pod for pod in found}
             for name, seen in self._seen.items():
-                other = listed.get(name)
-                # A list from the server's cache can be older than our own create.
-                is_young = now - seen.at < YOUNG_S
-                if other is None and not is_young and not seen.is_gone:
+                is_missing = name not in listed and not seen.is_gone
+                if is_missing and _is_of(seen, version, now):
                     seen.is_gone, seen.at = True, now
             for name, pod in listed.items():
                 self._seen[name] = Seen(pod, at=now)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from executions import outcomes
 from executions.leases import Lease
@@ -86,6 +87,34 @@ def test_mark_running_needs_the_lease(claimed: Execution, mine: Lease) -> None:
     assert Execution.objects.mark_running([lease()]) == 0
     assert Execution.objects.mark_running([mine]) == 1
     assert reload(claimed).status == Status.RUNNING
+
+
+def test_a_programs_time_begins_when_it_was_sent(
+    claimed: Execution, mine: Lease
+) -> None:
+    budget = timedelta(milliseconds=claimed.budget_ms)
+
+    def is_fresh() -> bool:
+        deadline = reload(claimed).deadline_at
+        assert deadline is not None
+        return abs(deadline - timezone.now() - budget) < timedelta(seconds=30)
+
+    late = timezone.now() - timedelta(hours=1)
+    Execution.objects.update(deadline_at=late)
+    Execution.objects.mark_running([mine])
+    assert is_fresh()
+    Execution.objects.update(deadline_at=late)
+    assert not is_fresh()
+    assert Execution.objects.hand_over(claimed, mine, is_first=True)
+    assert is_fresh()
+
+
+def test_who_adopted_a_run_gives_it_no_more_time(
+    claimed: Execution, mine: Lease
+) -> None:
+    before = reload(claimed).deadline_at
+    assert Execution.objects.hand_over(claimed, mine)
+    assert reload(claimed).deadline_at == before
 
 
 def test_give_back_undoes_the_claim(claimed: Execution, mine: Lease) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubernetes import client
@@ -117,7 +117,7 @@ def under_load(
                 load.stop()
 
 
-def scenario(row: str) -> Any:
+def scenario(row: str) -> Callable[[Scenario], Scenario]:
     def register(function: Scenario) -> Scenario:
         SCENARIOS[row] = function
         return function

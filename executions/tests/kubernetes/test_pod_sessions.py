@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from executions.limits import Limits
-from executions.sandbox import pod
+from executions.sandbox import agent, kubernetes, pod
 from executions.sandbox.base import (
     Command,
     Event,
@@ -16,10 +17,21 @@ from executions.sandbox.base import (
     Outcome,
     OutputChunk,
     RunSpec,
+    SandboxDetached,
+    SandboxError,
+    SandboxGone,
+    SandboxUnavailable,
     StageStarted,
 )
-from executions.sandbox.kubernetes import KubernetesBackend, _Told, _within
+from executions.sandbox.kubernetes import (
+    KubernetesBackend,
+    _PodSession,
+    _Told,
+    _within,
+)
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB, Profile
+from executions.sandbox.pods import Fate
+from executions.sandbox.session import ConnectionLost
 
 SMALL, LARGE = DEFAULT_PROFILES
 END = Finished(Outcome(compile=None, cases=()))
@@ -105,6 +117,127 @@ def test_limits_above_the_pods_are_told_as_they_are() -> None:
     limits = _within(huge, LARGE).run.limits
     assert limits.memory_bytes == LARGE.memory_bytes
     assert limits.scratch_bytes == LARGE.scratch_bytes
+
+
+class Scripted:
+    """An AgentSession that tells this, and then ends as it is told to."""
+
+    def __init__(self, *events: Event, error: Exception | None = None) -> None:
+        self._events, self._error = events, error
+        self.is_cancelled = False
+
+    def events(self) -> Iterator[Event]:
+        yield from self._events
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Reached(Nowhere):
+    """A backend whose pods live, or have met this fate, and are attached to so."""
+
+    def __init__(self, *again: Any, fate: Any = None) -> None:
+        super().__init__()
+        self._again, self._fate = list(again), fate
+
+    def fate(self, name: str) -> Any:
+        return self._fate
+
+    def attached(self, *_: Any) -> Any:
+        made = self._again.pop(0)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+
+BROKEN = ConnectionLost("it broke")
+
+
+def followed(first: Scripted, backend: Reached) -> tuple[list[Event], Exception | None]:
+    session: Any = _PodSession(first, backend, "pod", "key")  # type: ignore[arg-type]
+    found = []
+    try:
+        for event in session.events():
+            found.append(event)
+    except SandboxError as error:
+        return found, error
+    return found, None
+
+
+def test_run_is_followed_over_another_connection() -> None:
+    first = Scripted(RUN, chunk(0, b"ab"), error=BROKEN)
+    again = Scripted(RUN, chunk(0, b"abc"), END)
+    assert followed(first, Reached(again)) == (
+        [RUN, chunk(0, b"ab"), chunk(2, b"c"), END],
+        None,
+    )
+
+
+def test_connection_may_break_often_while_there_are_news() -> None:
+    number = 3 * kubernetes._RECONNECTS
+    again = [Scripted(RUN, chunk(0, b"x" * n), error=BROKEN) for n in range(2, number)]
+    found, error = followed(
+        Scripted(RUN, chunk(0, b"x"), error=BROKEN), Reached(*again, Scripted(RUN, END))
+    )
+    assert error is None
+    assert found[-1] == END
+    assert len(found) == number + 1
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        [SandboxUnavailable("nobody answers")],
+        [ConnectionLost("closed")],
+        [Scripted(error=BROKEN)] * 9,
+    ],
+    ids=["unreachable", "closed", "again and again"],
+)
+def test_living_pod_is_left_to_somebody_else(again: list[Any]) -> None:
+    _, error = followed(Scripted(RUN, error=BROKEN), Reached(*again))
+    assert isinstance(error, SandboxDetached)
+
+
+@pytest.mark.parametrize("fate", [Fate.DELETED, Fate.REFUSED, Fate.EVICTED])
+def test_pod_that_had_the_program_is_gone_with_it(fate: Fate) -> None:
+    _, error = followed(Scripted(error=BROKEN), Reached(fate=(fate, "it went")))
+    assert type(error) is SandboxGone
+
+
+def test_agent_that_answers_wrongly_is_not_asked_again() -> None:
+    wrong = SandboxError("it broke the protocol")
+    assert followed(Scripted(error=wrong), Reached()) == ([], wrong)
+
+
+def reading(record: int, left_out: int, now: int) -> pod._Reading:
+    usage = agent.Usage(0, record, now + left_out, 0, 0)
+    return pod._Reading(usage, now, record, left_out)
+
+
+class Counted(pod.PodConfinement):
+    """A confinement that reads these."""
+
+    def __init__(self, *readings: pod._Reading) -> None:
+        self._readings = list(readings)
+        self._stage = 0
+        self._begin(self._read())
+
+    def _read(self) -> pod._Reading:
+        return self._readings.pop(0)
+
+
+def test_stage_is_not_charged_with_what_an_earlier_one_used() -> None:
+    confinement = Counted(
+        reading(100, 50, 40),  # as it begins
+        reading(400, 50, 60),  # the compiler was larger in between
+        reading(400, 50, 60),  # the next stage begins
+        reading(400, 10, 70),  # less is left out, and the record is the old one
+    )
+    assert confinement.usage(0).memory_peak_bytes == 400 - 50 - 40
+    assert confinement.usage(1).memory_peak_bytes == 0
+    assert confinement.usage(1).memory_peak_bytes == 10
 
 
 @pytest.fixture

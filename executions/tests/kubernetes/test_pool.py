@@ -48,26 +48,34 @@ class TestRows:
         for name, kind in (("a", "small"), ("b", "small.python"), ("c", "small")):
             ready(name, kind)
         pool = WarmPods()
-        taken = [pool.take(f"key-{n}", TEMPLATES) for n in range(4)]
+        taken = [pool.take(f"key-{n}", TEMPLATES, 600) for n in range(4)]
         assert [one and one.name for one in taken] == ["b", "a", "c", None]
         assert taken[0] == Taken("b", "uid-b", "10.0.0.1")
 
     def test_what_was_made_from_another_template_is_not_taken(self) -> None:
         ready("a", template="older")
-        assert WarmPods().take("key", TEMPLATES) is None
+        assert WarmPods().take("key", TEMPLATES, 600) is None
+
+    def test_one_that_is_too_old_is_not_taken(self) -> None:
+        ready("a")
+        assert WarmPods().take("key", TEMPLATES, 0) is None
+        assert WarmPods().take("key", TEMPLATES, 600) is not None
 
     def test_an_attempt_takes_one_and_the_same(self) -> None:
         ready("a")
         ready("b")
         pool = WarmPods()
-        first, again = pool.take("key", TEMPLATES), pool.take("key", TEMPLATES)
+        first, again = (
+            pool.take("key", TEMPLATES, 600),
+            pool.take("key", TEMPLATES, 600),
+        )
         assert first == again == pool.find("key")
         assert pool.held() == ["key"]
 
     def test_one_that_is_over_is_nobodys(self) -> None:
         ready("a")
         pool = WarmPods()
-        pool.take("key", TEMPLATES)
+        pool.take("key", TEMPLATES, 600)
         pool.end("a")
         assert pool.find("key") is None
         assert pool.held() == []
@@ -81,7 +89,7 @@ class TestRows:
 
         def take(number: int) -> str:
             try:
-                taken = pool.take(f"key-{number}", TEMPLATES)
+                taken = pool.take(f"key-{number}", TEMPLATES, 600)
                 return taken.name if taken else ""
             finally:
                 connection.close()

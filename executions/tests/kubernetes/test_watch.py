@@ -157,10 +157,27 @@ def test_too_old_lists_again(server: Server, watch: PodWatch, step: Step) -> Non
     assert watch.get("a") is not None
 
 
-def test_pod_that_went_unseen_is_gone_once_it_is_old(
+def test_pod_that_a_newer_list_lacks_is_gone(server: Server, watch: PodWatch) -> None:
+    server.steps.put(event("ADDED", pod("a", 5)))
+    watch.tell(pod("b", 9))
+    wait_until(lambda: watch.get("a") is not None, "the watch has heard")
+    server.version = "7"
+    server.steps.put(TooOld())
+    wait_until(lambda: watch.lists == 2, "the watch has heard")
+    seen, newer = watch.get("a"), watch.get("b")
+    assert seen is not None
+    assert seen.is_gone
+    # The list is older than what we were told ourselves.
+    assert newer is not None
+    assert not newer.is_gone
+
+
+def test_pod_without_a_number_is_gone_once_it_is_old(
     server: Server, watch: PodWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.steps.put(event("ADDED", pod("a", 2)))
+    thing = pod("a", 2)
+    thing["metadata"]["resourceVersion"] = "two"
+    server.steps.put(event("ADDED", thing))
     wait_until(lambda: watch.get("a") is not None, "the watch has heard")
     server.steps.put(TooOld())
     wait_until(lambda: watch.lists == 2, "the watch has heard")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from executions.sandbox.base import (
     SandboxUnavailable,
 )
 from executions.sandbox.protocol import STDIN_WINDOW_BYTES, TO_AGENT, Decoder, encode
-from executions.sandbox.session import AgentSession
+from executions.sandbox.session import AgentSession, ConnectionLost
 from executions.tests.sandbox.conftest import spec
 
 READY = encode("ready", {"version": 1})
@@ -182,6 +183,19 @@ def test_session_tells_a_sandbox_that_died(pair: Pair) -> None:
     pair.agent.close()
 
     with pytest.raises(SandboxGone):
+        list(pair.session.events())
+
+
+class Breaking(socket.socket):
+    """A socket whose peer the kernel's keepalive gives up."""
+
+    def recv(self, *_: Any) -> bytes:
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+
+def test_session_tells_a_lost_connection_from_a_silent_agent(pair: Pair) -> None:
+    pair.session._sock = Breaking(fileno=pair.session._sock.detach())
+    with pytest.raises(ConnectionLost, match="timed out"):
         list(pair.session.events())
 
 
