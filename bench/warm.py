@@ -1,0 +1,128 @@
+"""python -m bench.warm: what a run costs in a pod that waited, beside bubblewrap.
+
+Starts PostgreSQL, Redis, web, one worker and the sandbox controller, in a namespace
+that is set up as docs/kubernetes.md says. One run a second while the pool is refilled;
+then as many at once as wait, with the controller held. Needs KUBECONFIG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import floors
+from bench.client import Connection, request_bytes
+from bench.measure import OK, WAIT, Samples, spans
+from testing.deployment import Deployment
+from testing.servers import wait_until
+
+READY = "SELECT count(*) AS n FROM executions_sandboxpod WHERE state = 'ready'"
+READY_S = 240.0
+PERIOD_S = 1.0
+FROM_CLAIM = ("claim to sandbox", "sandbox to first output", "first output to end")
+
+
+class Pods:
+    """The deployment, and how many pods of it wait."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.request = request_bytes(
+            WAIT, {"runtime": "python", "source": "print(1)\n"}, deployment.key
+        )
+
+    def wait_for(self, count: int) -> None:
+        wait_until(
+            lambda: self.deployment.rows(READY)[0]["n"] >= count,
+            f"{count} pods ready",
+            timeout_s=READY_S,
+        )
+
+    def hello(self, connection: Connection) -> tuple[float, dict[str, Any], float]:
+        """Run one; return the seconds it took, the answer, and when it was sent."""
+        sent_at, began = time.time(), time.perf_counter()
+        answer = connection.post(self.request)
+        took = time.perf_counter() - began
+        if answer.get("verdict") != OK:
+            raise AssertionError(f"a hello was not ok: {answer}")
+        return took, answer, sent_at
+
+
+def steady(pods: Pods, count: int) -> dict[str, Samples]:
+    """One run a second, and the floor after each."""
+    taken = {n: Samples(n, "ms") for n in ("bubblewrap", "claim to result", "HTTP")}
+    connection = Connection(pods.deployment.port)
+    for number in range(count + 3):
+        began = time.monotonic()
+        took, answer, sent_at = pods.hello(connection)
+        parts = spans(sent_at, took, answer)
+        floor = floors.bubblewrap_python()
+        if number >= 3:
+            taken["HTTP"].values.append(took * 1000)
+            taken["claim to result"].values.append(sum(parts[n] for n in FROM_CLAIM))
+            taken["bubblewrap"].values.append(floor * 1000)
+        time.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))
+    return taken
+
+
+def burst(pods: Pods, size: int) -> Samples:
+    """As many at once as pods wait, while none is made."""
+    pods.wait_for(size)
+    (controller,) = pods.deployment.controllers
+    os.kill(controller.pid, signal.SIGSTOP)
+    try:
+        connections = [Connection(pods.deployment.port) for _ in range(size)]
+        with ThreadPoolExecutor(size) as threads:
+            answers = list(threads.map(pods.hello, connections))
+    finally:
+        os.kill(controller.pid, signal.SIGCONT)
+    return Samples("burst", "ms", [took * 1000 for took, _, _ in answers])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--namespace", default="coding-platform-sandboxes")
+    parser.add_argument("--image", default=os.environ.get("SANDBOX_IMAGE", ""))
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--burst", type=int, default=30)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    settings = {
+        "LOG_LEVEL": "WARNING",
+        "SANDBOX_BACKEND": "kubernetes",
+        "SANDBOX_NAMESPACE": options.namespace,
+        "SANDBOX_IMAGE": options.image,
+        "SANDBOX_POOL": json.dumps({"small.python": [options.burst, options.burst]}),
+    }
+    with Deployment(
+        controllers=1, concurrency=options.burst, settings=settings
+    ) as deployment:
+        pods = Pods(deployment)
+        pods.wait_for(options.burst)
+        taken = steady(pods, options.count)
+        taken["burst"] = burst(pods, options.burst)
+    if options.json:
+        print(json.dumps({name: samples.values for name, samples in taken.items()}))
+        return
+    floor = taken["bubblewrap"].median
+    table = Table(title=f"{options.count} runs, one a second; {options.burst} at once")
+    for column in ("", "p50, ms", "p90", "p99", "p50 / bubblewrap", "p99 / bubblewrap"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, samples in taken.items():
+        numbers = [samples.median, samples.percentile(0.9), samples.percentile(0.99)]
+        ratios = [samples.median / floor, samples.percentile(0.99) / floor]
+        cells = [*(f"{n:.1f}" for n in numbers), *(f"{r:.2f}" for r in ratios)]
+        table.add_row(name, *cells)
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
