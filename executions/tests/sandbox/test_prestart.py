@@ -301,7 +301,7 @@ def test_unknown_prestart_is_an_ordinary_start(runner: Runner) -> None:
 def _is_alive(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
 
