@@ -57,14 +57,15 @@ class Pods:
 
 
 def steady(pods: Pods, count: int) -> dict[str, Samples]:
-    """One run a second, and the floor after each."""
+    """One run a second, and the floor before each."""
     taken = {n: Samples(n, "ms") for n in ("bubblewrap", "claim to result", "HTTP")}
     connection = Connection(pods.deployment.port)
     for number in range(count + 3):
         began = time.monotonic()
+        # Before the run: after it, a pod is made in its place, and the floor waits.
+        floor = floors.bubblewrap_python()
         took, answer, sent_at = pods.hello(connection)
         parts = spans(sent_at, took, answer)
-        floor = floors.bubblewrap_python()
         if number >= 3:
             taken["HTTP"].values.append(took * 1000)
             taken["claim to result"].values.append(sum(parts[n] for n in FROM_CLAIM))
