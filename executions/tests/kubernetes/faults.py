@@ -25,6 +25,7 @@ from executions.tests.faults.scenarios import (
     kill_and_watch,
 )
 from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
+from testing.api_proxy import ApiProxy, Refusal, Request, through_a_proxy
 from testing.deployment import Deployment
 from testing.servers import ServerFailed, wait_until
 
@@ -37,10 +38,18 @@ KILLS = 2
 class Faulty:
     """A deployment with pods, a load on it, and the cluster's own view of them."""
 
-    def __init__(self, deployment: Deployment, load: Load, namespace: str) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        load: Load,
+        namespace: str,
+        core: client.CoreV1Api,
+        proxy: ApiProxy,
+    ) -> None:
         self.deployment, self.load = deployment, load
         self.namespace = namespace
-        self.core = core_api()
+        self.core = core
+        self.faults = proxy.faults
 
     def pods(self) -> list[Any]:
         return list(self.core.list_namespaced_pod(self.namespace).items)
@@ -89,7 +98,9 @@ class Faulty:
 def under_load(
     rng: random.Random, *, workers: int = 2, controllers: int = 1
 ) -> Iterator[Faulty]:
-    with a_namespace() as namespace:
+    # Past the proxy, through which all of the deployment speaks.
+    core = core_api()
+    with a_namespace() as namespace, through_a_proxy() as proxy:
         settings = {
             "SANDBOX_BACKEND": "kubernetes",
             "SANDBOX_NAMESPACE": namespace,
@@ -112,7 +123,7 @@ def under_load(
             # About what one node can make pods for.
             load = Load(deployment.client(), rng, clients=2, pause_s=1.0).start()
             try:
-                yield Faulty(deployment, load, namespace)
+                yield Faulty(deployment, load, namespace, core, proxy)
             finally:
                 load.stop()
 
@@ -182,6 +193,65 @@ def delete_busy_pods(rng: random.Random) -> str:
         told = faulty.check()
         require(deleted <= KILLS, "I3", deleted)
         return f"{told}, {deleted} busy pods deleted"
+
+
+QUOTA = (
+    'Operation cannot be fulfilled on resourcequotas "sandboxes": the object has been '
+    "modified; please apply your changes to the latest version and try again"
+)
+REFUSALS = (
+    Refusal(429, "TooManyRequests", headers=(("Retry-After", "1"),)),
+    Refusal(500, "InternalError"),
+    Refusal(504, "Timeout", is_late=True),
+    Refusal(409, "Conflict", QUOTA),
+    Refusal(401, "Unauthorized"),
+)
+
+
+@scenario("api-errors")
+def answer_with_errors(rng: random.Random) -> str:
+    """Every third call fails in one of the ways of API servers, creates made or not."""
+
+    def refuse(request: Request) -> Refusal | None:
+        is_call = request.verb in ("create", "get", "delete")
+        return rng.choice(REFUSALS) if is_call and rng.random() < 1 / 3 else None
+
+    with under_load(rng) as faulty:
+        faulty.faults.refuse = refuse
+        time.sleep(rng.uniform(8, 16))
+        faulty.faults.refuse = lambda _: None
+        return faulty.check()
+
+
+@scenario("api-outage")
+def lose_the_api_server(rng: random.Random) -> str:
+    """Away for up to a minute: what waits is used, what cannot start waits."""
+    with under_load(rng) as faulty:
+        time.sleep(rng.uniform(0.5, 3))
+        faulty.faults.is_down = True
+        away_s = rng.uniform(20, 60)
+        time.sleep(away_s)
+        faulty.faults.is_down = False
+        return f"away for {away_s:.0f} s, {faulty.check()}"
+
+
+@scenario("watch")
+def break_the_watch(rng: random.Random) -> str:
+    """No word without an end, then versions that are too old."""
+
+    def refuse(request: Request) -> Refusal | None:
+        is_bad = request.verb == "watch" and rng.random() < 1 / 2
+        return Refusal(410, "Expired", "too old resource version") if is_bad else None
+
+    with under_load(rng) as faulty:
+        time.sleep(rng.uniform(0.5, 3))
+        faulty.faults.is_stalled = True
+        time.sleep(rng.uniform(10, 30))
+        faulty.faults.is_stalled = False
+        faulty.faults.refuse = refuse
+        time.sleep(rng.uniform(2, 8))
+        faulty.faults.refuse = lambda _: None
+        return faulty.check()
 
 
 if __name__ == "__main__":
