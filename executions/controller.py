@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from executions import sql
 from executions.models import Execution
-from executions.pool import SandboxPod, State
+from executions.pool import Counts, SandboxPod, State
 from executions.sandbox import pods
 from executions.sandbox.kubernetes import WARM_PREFIX, KubernetesBackend
 from executions.sandbox.manifests import KEY_LABEL, PROFILE_LABEL, Kind, Profile
@@ -153,8 +153,9 @@ class Controller:
         self._count_arrivals(rows, now)
         for row in rows:
             self._see_to(row, self._backend.watch.get(row.name))
+        counts = SandboxPod.objects.counts()
         for kind in self._kinds.values():
-            self._fill(kind, now)
+            self._fill(kind, counts, now)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
             self._sweep(rows)
@@ -248,19 +249,14 @@ class Controller:
     def _hold(self, kind: str) -> None:
         self._held_until[kind] = time.monotonic() + HOLD_S
 
-    def _fill(self, kind: Kind, now: float) -> None:
+    def _fill(self, kind: Kind, counts: Counts, now: float) -> None:
         if now < self._held_until[kind.name]:
             return
         target = self.demands[kind.name].target(self._sizes[kind.name])
-        starting = SandboxPod.objects.filter(kind=kind.name, state=State.STARTING)
-        missing = min(target - self._waiting(kind), STARTING_MOST - starting.count())
+        starting = counts.get((kind.name, State.STARTING), 0)
+        missing = min(target - _waiting(counts, kind), STARTING_MOST - starting)
         if missing > 0 and (allowed := self._allowance.take(missing)):
             self._insert(kind, target, allowed)
-
-    @staticmethod
-    def _waiting(kind: Kind) -> int:
-        states = (State.STARTING, State.READY)
-        return SandboxPod.objects.filter(kind=kind.name, state__in=states).count()
 
     def _insert(self, kind: Kind, target: int, allowed: int) -> None:
         """Insert rows for pods to be created: never more than there should be.
@@ -271,7 +267,8 @@ class Controller:
             if sql.is_postgresql():
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            missing = min(target - self._waiting(kind), allowed)
+            counts = SandboxPod.objects.counts()
+            missing = min(target - _waiting(counts, kind), allowed)
             template = self._templates[kind.name]
             SandboxPod.objects.bulk_create(
                 SandboxPod(name=_new_name(), kind=kind.name, template=template)
@@ -373,6 +370,11 @@ def sizes_from(
             raise ValueError(f"{name}: the least may be from 0 to the most")
         sizes[Kind(profiles[profile], prestart)] = Size(minimum, maximum)
     return sizes
+
+
+def _waiting(counts: Counts, kind: Kind) -> int:
+    """Return how many pods of a kind wait, or will."""
+    return sum(counts.get((kind.name, s), 0) for s in (State.STARTING, State.READY))
 
 
 def _new_name() -> str:

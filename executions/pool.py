@@ -21,6 +21,8 @@ from executions.sandbox.warm import Taken
 from platform_site.connections import rest, statement
 
 TABLE = "executions_sandboxpod"
+Counts = Mapping[tuple[str, str], int]
+"""How many pods there are of a kind in a state."""
 
 
 class State(models.TextChoices):
@@ -55,8 +57,8 @@ class SandboxPodQuerySet(models.QuerySet["SandboxPod"]):
             state=State.ENDING, key=None, changed_at=Now()
         )
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many there are of each kind in each state."""
+    def counts(self) -> Counts:
+        """Count them; what there is none of is left out."""
         rows = self.values_list("kind", "state").annotate(n=models.Count("*"))
         return {(kind, state): count for kind, state, count in rows.order_by()}
 
@@ -108,7 +110,6 @@ class SandboxPod(models.Model):
 @cache
 def _take(kinds: int) -> str:
     """Parameters: key, kind and template of each, minus the age, the best kind."""
-    skip = "FOR UPDATE SKIP LOCKED" if sql.is_postgresql() else ""
     suited = " OR ".join(["(kind = %s AND template = %s)"] * kinds)
     return f"""
         UPDATE {TABLE} SET state = 'busy', key = %s,
@@ -116,7 +117,8 @@ def _take(kinds: int) -> str:
         WHERE name = (
             SELECT name FROM {TABLE} WHERE state = 'ready' AND ({suited})
             AND created_at > {sql.later("%s")}
-            ORDER BY CASE WHEN kind = %s THEN 0 ELSE 1 END, changed_at LIMIT 1 {skip}
+            ORDER BY CASE WHEN kind = %s THEN 0 ELSE 1 END, changed_at LIMIT 1
+            {sql.skip_locked()}
         ) AND state = 'ready'
         RETURNING name, uid, address
     """  # noqa: S608 - nothing of it comes from outside

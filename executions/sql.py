@@ -43,7 +43,7 @@ def later(seconds: str) -> str:
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', ({seconds}) || ' seconds')"
 
 
-def _skip_locked() -> str:
+def skip_locked() -> str:
     return "FOR UPDATE SKIP LOCKED" if is_postgresql() else ""
 
 
@@ -66,7 +66,7 @@ def claim_next() -> str:
     """Parameters: lease id, owner, seconds, scope."""
     return _start(f"""
         SELECT id FROM {TABLE} WHERE status = 'queued' AND due_at <= {now()}
-        ORDER BY due_at LIMIT 1 {_skip_locked()}
+        ORDER BY due_at LIMIT 1 {skip_locked()}
     """)  # noqa: S608
 
 
@@ -90,7 +90,7 @@ def adopt_next() -> str:
             SELECT id FROM {TABLE}
             WHERE status IN ('starting', 'running') AND lease_until <= {now()}
             AND sandbox = %s AND (lease_id IS NULL OR %s)
-            ORDER BY lease_until LIMIT 1 {_skip_locked()}
+            ORDER BY lease_until LIMIT 1 {skip_locked()}
         ) AND status IN ('starting', 'running')
         RETURNING {COLUMNS}, FALSE AS has_more
     """  # noqa: S608

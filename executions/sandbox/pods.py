@@ -83,11 +83,6 @@ def is_fenced(pod: Pod) -> bool:
     return any(gate.get("name") == FENCE_GATE for gate in gates)
 
 
-def has_started(pod: Pod) -> bool:
-    """Whether a container of it runs, or ever ran."""
-    return any(_states(pod, "running")) or any(_states(pod, "terminated"))
-
-
 def is_ending(pod: Pod) -> bool:
     """Whether somebody has deleted it already."""
     return bool(pod["metadata"].get("deletionTimestamp"))

@@ -112,9 +112,7 @@ class PodWatch:
         self._is_closed = True
         self._source.interrupt()
         with self._lock:
-            self._changed.notify_all()
-            for name in self._waiting:
-                self._wake(name)
+            self._wake_all()
 
     def get(self, name: str) -> Seen | None:
         with self._lock:
@@ -174,6 +172,11 @@ class PodWatch:
         for change in self._waiting.get(name, ()):
             change.notify_all()
 
+    def _wake_all(self) -> None:
+        self._changed.notify_all()
+        for name in self._waiting:
+            self._wake(name)
+
     # --- the thread ------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -216,9 +219,7 @@ class PodWatch:
             for name, pod in listed.items():
                 self._seen[name] = Seen(pod, at=now)
             self._version, self._is_listed = version, True
-            self._changed.notify_all()
-            for name in self._waiting:
-                self._wake(name)
+            self._wake_all()
 
     def _take(self, line: bytes) -> None:
         self.heard_at = time.monotonic()
