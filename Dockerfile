@@ -31,6 +31,9 @@ FROM python:3.13-slim-trixie AS platform
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1
 WORKDIR /srv/coding-platform
 
+# Apart from what the image's own Python has, which pip may not be able to replace.
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
 COPY requirements.txt .
 RUN pip install --disable-pip-version-check -r requirements.txt
 
@@ -60,5 +63,6 @@ RUN apt-get update \
     && PYTHONPATH=/opt/agent python3 -m executions.runtimes.packages $RUNTIMES \
        | xargs apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
+RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.prepare /prepared
 RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
 USER 65534

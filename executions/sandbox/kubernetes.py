@@ -14,7 +14,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,20 +22,13 @@ from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
     Command,
-    End,
-    Event,
-    Finished,
     NoSandboxNow,
-    Outcome,
-    OutputChunk,
     RunSpec,
     SandboxDetached,
     SandboxError,
     SandboxGone,
     SandboxUnavailable,
     Session,
-    StageOutcome,
-    StageStarted,
     Wanted,
     always,
 )
@@ -48,7 +41,8 @@ from executions.sandbox.manifests import (
     Profile,
 )
 from executions.sandbox.pods import Fate
-from executions.sandbox.session import AgentSession, ConnectionLost, greet
+from executions.sandbox.podsession import PodSession
+from executions.sandbox.session import AgentSession, greet
 from executions.sandbox.warm import NoPool, Pool, Taken
 from executions.sandbox.watch import PodWatch, Seen
 
@@ -67,7 +61,6 @@ _LISTED_TIMEOUT_S: Final = 10.0
 _LOOK_S: Final = 0.2
 # A pod of which the watch tells nothing for so long is asked for.
 _SILENCE_S: Final = 5.0
-_RECONNECTS: Final = 3
 # Of a waiting pod: it has nothing else to do than to answer.
 _WARM_CONNECT_S: Final = 1.0
 _WARM_TRIES: Final = 3
@@ -196,7 +189,7 @@ class KubernetesBackend:
         except SandboxError:
             self.end(name)
             raise
-        return _PodSession(
+        return PodSession(
             session,
             self,
             name,
@@ -230,7 +223,7 @@ class KubernetesBackend:
             raise SandboxGone("its pod has not started")
         session = self.attached(name, key, is_wanted)
         scratch_bytes = manifests.scratch_bytes(pod)
-        return _PodSession(session, self, name, key, scratch_bytes=scratch_bytes)
+        return PodSession(session, self, name, key, scratch_bytes=scratch_bytes)
 
     def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
         _insist_on(is_wanted)
@@ -239,7 +232,7 @@ class KubernetesBackend:
         except OSError as error:
             raise SandboxUnavailable(f"{taken.name} cannot be reached") from error
         session = AgentSession.attach(sock, key, token=self.token(taken.name))
-        return _PodSession(session, self, taken.name, key)
+        return PodSession(session, self, taken.name, key)
 
     def attached(self, name: str, key: str, is_wanted: Wanted = always) -> AgentSession:
         """Follow the run in the pod of this name from its beginning.
@@ -455,177 +448,6 @@ class _Waiting:
         elif now - self._our_problem_since > _OUR_PROBLEM_S:
             raise SandboxUnavailable(problem.text)
         return pods.address(seen.pod) or None
-
-
-class _PodSession:
-    """A Session whose end the cluster may know more about than the connection.
-
-    A connection that breaks while the pod lives is made again, and what the agent then
-    repeats is left out.
-    """
-
-    def __init__(  # noqa: PLR0913
-        self,
-        session: AgentSession,
-        backend: KubernetesBackend,
-        name: str,
-        key: str,
-        *,
-        spec: RunSpec | None = None,
-        scratch_bytes: int = 0,
-    ) -> None:
-        self._session = session
-        self._backend = backend
-        self._name = name
-        self._key = key
-        self._spec = spec
-        self._scratch_bytes = scratch_bytes
-        self._told = _Told()
-        self._is_detached = False
-        self._is_cancelled = False
-
-    def events(self) -> Iterator[Event]:
-        tries_left = _RECONNECTS
-        while True:
-            replay = self._told.replay()
-            try:
-                for event in self._session.events():
-                    if (news := replay.news(event)) is not None:
-                        tries_left = _RECONNECTS
-                        self._told.note(news)
-                        yield self._completed(news)
-            except (SandboxDetached, SandboxUnavailable):
-                raise
-            except SandboxError as error:
-                ended = self._backend.fate(self._name)
-                if ended is not None:
-                    yield self._completed(self._last_event(ended, error))
-                    return
-                if not isinstance(error, ConnectionLost):
-                    raise  # the agent answered, and wrongly
-                if not tries_left:
-                    raise SandboxDetached(str(error)) from error
-                tries_left -= 1
-                self._attach_again(error)
-            else:
-                return
-
-    def _attach_again(self, error: SandboxError) -> None:
-        """Follow the living pod over another connection.
-
-        Raises SandboxDetached when it cannot be reached: somebody else may be able to.
-        """
-        logger.warning("following %s again: %s", self._name, error)
-        try:
-            self._session = self._backend.attached(
-                self._name, self._key, lambda: not self._is_detached
-            )
-        except (SandboxUnavailable, ConnectionLost) as problem:
-            raise SandboxDetached(str(problem)) from problem
-        if self._is_detached:
-            self._session.detach()
-        elif self._is_cancelled:
-            self._session.cancel()
-
-    def _completed(self, event: Event) -> Event:
-        """Add what the agent does not know: what its pod does not enforce."""
-        if not isinstance(event, Finished):
-            return event
-        outcome = event.outcome
-        stages = [stage for stage in (outcome.compile, *outcome.cases) if stage]
-        has_more = any(s.limits.scratch_bytes < self._scratch_bytes for s in stages)
-        unenforced = ("scratch_bytes",) if has_more else ()
-        return Finished(replace(outcome, unenforced=unenforced))
-
-    def _last_event(self, ended: tuple[Fate, str], error: SandboxError) -> Event:
-        fate, text = ended
-        if fate is Fate.MEMORY and self._spec is not None and self._told.stages:
-            return Finished(self._out_of_memory(self._spec))
-        # Also of one that its node is said to have refused: it had the program.
-        raise SandboxGone(text) from error
-
-    def _out_of_memory(self, spec: RunSpec) -> Outcome:
-        """Return the outcome of a run whose agent the kernel killed with it."""
-        stage = self._told.stages[-1]
-        command = spec.compile if stage.stage == "compile" else spec.run
-        limits = (command or spec.run).limits
-        stdout, stderr = self._session.received()
-        outcome = StageOutcome(
-            end=End.MEMORY,
-            limits=limits,
-            memory_peak_bytes=limits.memory_bytes,
-            message="the pod was out of memory",
-            stdout=stdout,
-            stderr=stderr,
-        )
-        if stage.stage == "compile":
-            return Outcome(compile=outcome, cases=())
-        return Outcome(compile=None, cases=(outcome,) * max(1, len(spec.cases)))
-
-    def send_stdin(self, data: bytes) -> None:
-        self._session.send_stdin(data)
-
-    def close_stdin(self) -> None:
-        self._session.close_stdin()
-
-    def signal(self, number: int) -> None:
-        self._session.signal(number)
-
-    def cancel(self) -> None:
-        self._is_cancelled = True
-        self._session.cancel()
-
-    def acknowledge(self) -> None:
-        self._session.acknowledge()
-        self._backend.end(self._name)
-
-    def detach(self) -> None:
-        self._is_detached = True
-        self._session.detach()
-
-
-class _Told:
-    """What a follower was told of a run: its stages, and the ends of their streams."""
-
-    def __init__(self) -> None:
-        self.stages: list[StageStarted] = []
-        self._ends: dict[tuple[int, str], int] = {}
-
-    def note(self, event: Event) -> None:
-        if isinstance(event, StageStarted):
-            self.stages.append(event)
-        elif isinstance(event, OutputChunk):
-            place = len(self.stages) - 1, event.stream
-            self._ends[place] = event.offset + len(event.data)
-
-    def end(self, stage: int, stream: str) -> int:
-        return self._ends.get((stage, stream), 0)
-
-    def replay(self) -> _Replay:
-        return _Replay(self)
-
-
-class _Replay:
-    """Leaves out of an agent's account of a run what was told before."""
-
-    def __init__(self, told: _Told) -> None:
-        self._told = told
-        self._stage = -1
-
-    def news(self, event: Event) -> Event | None:
-        """Return what is new in an event, None when nothing is."""
-        if isinstance(event, StageStarted):
-            self._stage += 1
-            return event if self._stage >= len(self._told.stages) else None
-        if not isinstance(event, OutputChunk):
-            return event
-        known = self._told.end(self._stage, event.stream) - event.offset
-        if known <= 0:
-            return event
-        if known >= len(event.data):
-            return None
-        offset = event.offset + known
-        return replace(event, offset=offset, data=event.data[known:])
 
 
 def name_of(key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executions.limits import Limits
-from executions.sandbox import agent, kubernetes, pod
+from executions.sandbox import agent, pod, podsession
 from executions.sandbox.base import (
     Command,
     Event,
@@ -23,14 +23,10 @@ from executions.sandbox.base import (
     SandboxUnavailable,
     StageStarted,
 )
-from executions.sandbox.kubernetes import (
-    KubernetesBackend,
-    _PodSession,
-    _Told,
-    _within,
-)
+from executions.sandbox.kubernetes import KubernetesBackend, _within
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB, Profile
 from executions.sandbox.pods import Fate
+from executions.sandbox.podsession import PodSession, Told
 from executions.sandbox.session import ConnectionLost
 
 SMALL, LARGE = DEFAULT_PROFILES
@@ -41,7 +37,7 @@ def chunk(offset: int, data: bytes, stream: str = "stdout") -> OutputChunk:
     return OutputChunk("run", 0, stream, offset, data)
 
 
-def heard(told: _Told, events: list[Event]) -> list[Event]:
+def heard(told: Told, events: list[Event]) -> list[Event]:
     """What a follower gets from one connection."""
     replay = told.replay()
     found = []
@@ -79,7 +75,7 @@ BUILD, RUN = StageStarted("compile"), StageStarted("run", 0)
 def test_only_news_is_told_twice(
     before: list[Event], again: list[Event], news: list[Event]
 ) -> None:
-    told = _Told()
+    told = Told()
     heard(told, before)
     assert heard(told, again) == news
 
@@ -156,7 +152,7 @@ BROKEN = ConnectionLost("it broke")
 
 
 def followed(first: Scripted, backend: Reached) -> tuple[list[Event], Exception | None]:
-    session: Any = _PodSession(first, backend, "pod", "key")  # type: ignore[arg-type]
+    session: Any = PodSession(first, backend, "pod", "key")  # type: ignore[arg-type]
     found = []
     try:
         for event in session.events():
@@ -176,7 +172,7 @@ def test_run_is_followed_over_another_connection() -> None:
 
 
 def test_connection_may_break_often_while_there_are_news() -> None:
-    number = 3 * kubernetes._RECONNECTS
+    number = 3 * podsession._RECONNECTS
     again = [Scripted(RUN, chunk(0, b"x" * n), error=BROKEN) for n in range(2, number)]
     found, error = followed(
         Scripted(RUN, chunk(0, b"x"), error=BROKEN), Reached(*again, Scripted(RUN, END))
