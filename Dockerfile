@@ -43,7 +43,7 @@ COPY executions/__init__.py executions/limits.py executions/
 COPY executions/runtimes executions/runtimes
 COPY executions/sandbox executions/sandbox
 RUN apt-get update \
-    && python -m executions.runtimes.packages $RUNTIMES \
+    && python -m executions.runtimes.packages --known $RUNTIMES \
        | xargs apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 
@@ -60,7 +60,7 @@ CMD ["gunicorn", "-c", "gunicorn.conf.py", "platform_site.wsgi:application"]
 FROM sandbox-base AS sandbox-all
 ARG RUNTIMES=""
 RUN apt-get update \
-    && PYTHONPATH=/opt/agent python3 -m executions.runtimes.packages $RUNTIMES \
+    && PYTHONPATH=/opt/agent python3 -m executions.runtimes.packages --known $RUNTIMES \
        | xargs apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.prepare /prepared

@@ -30,3 +30,18 @@ def test_packages_fails_for_an_unknown_runtime(
 ) -> None:
     assert packages.main(["cobol-2000"]) == 1
     assert "cobol-2000" in capsys.readouterr().err
+
+
+def test_packages_that_apt_does_not_know_are_told() -> None:
+    assert packages.unknown(["bash", "no-such-package"]) == {"no-such-package"}
+
+
+def test_runtimes_without_a_package_are_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "unknown", lambda wanted: {"nim"} & set(wanted))
+    assert packages.main(["--known"]) == 0
+    told = capsys.readouterr()
+    assert "nim" not in told.out.splitlines()
+    assert "ghc" in told.out.splitlines()
+    assert told.err == "no Nim: no package nim\n"
