@@ -25,7 +25,7 @@ def packages(chosen: Iterable[Runtime]) -> list[str]:
 def unknown(wanted: Iterable[str]) -> set[str]:
     """Return those of these packages of which apt knows no version to install."""
     names = sorted(wanted)
-    told = subprocess.run(
+    told = subprocess.run(  # noqa: S603 - of our own making
         ["apt-cache", "policy", *names],  # noqa: S607 - wherever it is
         env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
         stdout=subprocess.PIPE,
