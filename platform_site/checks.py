@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from executions.limits import LIMIT_NAMES, Limits
+from executions.sandbox.canary import CHECKS
 
 BACKENDS = ("jail", "kubernetes", "plain", "fake")
 BROKERS = ("memory://", "redis://", "rediss://")
@@ -23,6 +24,7 @@ POSITIVE = (
     "LEASE_LOOK_S",
     "MAX_ATTEMPTS",
     "SANDBOX_MAX_JAILS",
+    "SANDBOX_CANARY_S",
 )
 NOT_NEGATIVE = (
     "DEADLINE_GRACE_S",
@@ -58,6 +60,10 @@ def _backend() -> Iterator[str]:
     if backend == "kubernetes":
         if "postgresql" not in settings.DATABASES["default"]["ENGINE"]:
             yield "SANDBOX_BACKEND=kubernetes needs PostgreSQL: set DATABASE_URL"
+        for name in settings.SANDBOX_CANARY_OVERRIDE:
+            if name not in CHECKS:
+                known = ", ".join(CHECKS)
+                yield f"SANDBOX_CANARY_OVERRIDE={name} is no check; known: {known}"
         if settings.CELERY_BROKER_URL.startswith("memory"):
             yield "SANDBOX_BACKEND=kubernetes needs Redis: set CELERY_BROKER_URL"
 

@@ -43,7 +43,7 @@ from executions.sandbox.manifests import (
 from executions.sandbox.pods import Fate
 from executions.sandbox.podsession import PodSession
 from executions.sandbox.session import AgentSession, greet
-from executions.sandbox.warm import NoPool, Pool, Taken
+from executions.sandbox.warm import Gate, NoPool, OpenGate, Pool, Taken
 from executions.sandbox.watch import PodWatch, Seen
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class KubernetesBackend:
     `secret` makes the agents' tokens: whoever has it can speak to them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         cluster: Cluster,
         profiles: Mapping[str, Profile],
@@ -86,11 +86,13 @@ class KubernetesBackend:
         secret: bytes,
         connections: int = 32,
         pool: Pool | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.scope = f"pods:{cluster.namespace}"
         self.cluster = cluster
         self.profiles = dict(profiles)
         self._pool = pool or NoPool()
+        self._gate = gate or OpenGate()
         self._templates: dict[Kind, str] = {}
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
@@ -110,6 +112,7 @@ class KubernetesBackend:
     # --- a Backend -------------------------------------------------------------------
 
     def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
+        self._gate.pass_through(is_wanted)
         profile = self._fitting(spec)
         spec = _within(spec, profile)
         session = self._start_warm(spec, profile, is_wanted)
@@ -141,6 +144,11 @@ class KubernetesBackend:
         kinds = [Kind(profile, prestart)] if prestart else []
         return {kind.name: self.template(kind) for kind in (*kinds, Kind(profile))}
 
+    def fingerprint(self) -> str:
+        """Return a hash of what all pods of these settings are made from."""
+        made = [self.template(Kind(each)) for each in self.profiles.values()]
+        return hashlib.sha256("".join(sorted(made)).encode()).hexdigest()[:16]
+
     def template(self, kind: Kind) -> str:
         if kind not in self._templates:
             self._templates[kind] = kind.template(self.cluster)
@@ -151,27 +159,39 @@ class KubernetesBackend:
     ) -> Session:
         name = name_of(spec.key)
         deadline_s = _budget_s(spec) + int(_AGENT_TIMEOUT_S)
-        made = self.api.create(
-            manifests.pod(
-                name,
-                profile,
-                self.cluster,
-                token=self.token(name),
-                key=spec.key,
-                prestart=spec.prestart or "",
-                deadline_s=max(deadline_s, self.cluster.deadline_s),
-            ),
-            is_wanted,
+        pod = manifests.pod(
+            name,
+            profile,
+            self.cluster,
+            token=self.token(name),
+            key=spec.key,
+            prestart=spec.prestart or "",
+            deadline_s=max(deadline_s, self.cluster.deadline_s),
         )
+        sock = self.open(pod, is_wanted)
+        return self._send(sock, name, spec, profile, is_wanted)
+
+    def open(self, pod: Mapping[str, Any], is_wanted: Wanted = always) -> socket.socket:
+        """Have a pod made, and return a connection to its agent.
+
+        Raises SandboxUnavailable, NoSandboxNow or SandboxDetached; the pod goes then.
+        """
+        name = pod["metadata"]["name"]
+        made = self.api.create(pod, is_wanted)
         self.watch.tell(made)
         if pods.is_fenced(made):
-            raise SandboxUnavailable(f"{spec.key} must not be started any more")
+            raise SandboxUnavailable(f"{name} must not be started any more")
         try:
-            sock = self._connect(name, _SCHEDULE_TIMEOUT_S, is_wanted)
+            return self._connect(name, _SCHEDULE_TIMEOUT_S, is_wanted)
         except SandboxError:
             self.end(name, pods.uid(made))
             raise
-        return self._send(sock, name, spec, profile, is_wanted)
+
+    def run_in(
+        self, sock: socket.socket, name: str, spec: RunSpec, profile: Profile
+    ) -> Session:
+        """Run a program in a pod that is open."""
+        return self._send(sock, name, spec, profile, always)
 
     def _send(
         self,
@@ -206,7 +226,7 @@ class KubernetesBackend:
         except LookupError:
             if taken is not None:
                 raise SandboxGone(f"the pod {name} was deleted") from None
-            fence = manifests.fence(name, self._smallest(), self.cluster, key=key)
+            fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
             pod = self.api.create(fence, is_wanted)
         except NoSandboxNow:
             if taken is None:
@@ -300,6 +320,7 @@ class KubernetesBackend:
         with self._has_doomed:
             self._is_closed = True
             self._has_doomed.notify()
+        self._gate.close()
         self._undertaker.join(_CLOSE_S)
         self.watch.close()
 
@@ -308,7 +329,7 @@ class KubernetesBackend:
     def _largest(self) -> Profile:
         return max(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
-    def _smallest(self) -> Profile:
+    def smallest(self) -> Profile:
         return min(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
     def _fitting(self, spec: RunSpec) -> Profile:
@@ -480,7 +501,9 @@ def _budget_s(spec: RunSpec) -> int:
     return wall_ms // 1000 + 1
 
 
-def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
+def from_settings(
+    settings: Any, pool: Pool | None = None, gate: Gate | None = None
+) -> KubernetesBackend:
     """Return the backend that the SANDBOX_ settings describe."""
     profiles = {
         name: Profile(
@@ -502,6 +525,7 @@ def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
         node_selector=settings.SANDBOX_NODE_SELECTOR,
         tolerations=settings.SANDBOX_TOLERATIONS,
         has_user_namespaces=settings.SANDBOX_USER_NAMESPACES,
+        has_open_network="api_server" in settings.SANDBOX_CANARY_OVERRIDE,
     )
     secret = hmac.new(
         settings.SECRET_KEY.encode(), b"coding-platform sandbox token", hashlib.sha256
@@ -512,4 +536,5 @@ def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
         secret=secret,
         connections=settings.WORKER_CONCURRENCY + 16,
         pool=pool,
+        gate=gate,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import selectors
 import socket
@@ -143,17 +144,18 @@ def is_silent(host: str, port: int, silence_s: float = _SILENCE_S) -> bool:
         return not selector.select(silence_s)
 
 
-def wait_for_isolation() -> None:
+def wait_for_isolation(most_s: float = math.inf) -> None:
     """Return once the API server's address is silent, as every address is to be.
 
     Network plugins enforce a policy some time after a pod has its address. One that
     answers with a refusal instead is believed after it has done so for a while.
     """
+    give_up_at = time.monotonic() + most_s
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
     refused = 0
     pause_s = _RETRY_S
-    while host and not is_silent(host, port):
+    while host and not is_silent(host, port) and time.monotonic() < give_up_at:
         refused = refused + 1 if _is_refused(host, port) else 0
         if refused >= _REFUSALS:
             return
@@ -169,6 +171,14 @@ def _is_refused(host: str, port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of programs: a canary's knows where the API server is."""
+    if not os.environ.get("SANDBOX_CANARY"):
+        return ENVIRONMENT
+    names = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+    return ENVIRONMENT | {n: os.environ[n] for n in names if n in os.environ}
 
 
 def _make_folders() -> None:
@@ -209,11 +219,11 @@ def main() -> NoReturn:
         sys.exit(
             f"the container's cgroup cannot be read, so no limit would hold: {error!r}"
         )
-    wait_for_isolation()
+    wait_for_isolation(float(os.environ.get("SANDBOX_ISOLATION_S", "inf")))
     linux.Filter(seccomp.FILTER).install()
     place = agent.Place(
         scratch=f"{SCRATCH}/box",
-        env=ENVIRONMENT,
+        env=_environment(),
         writable=tuple(f"{SCRATCH}/{part}" for part in WRITABLE.values()),
         counts_processes=False,
     )

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from executions import backends
 from executions.controller import Controller, sizes_from
-from executions.sandbox import kubernetes
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> str:
         if settings.SANDBOX_BACKEND != "kubernetes":
             raise CommandError("SANDBOX_BACKEND is not kubernetes: there are no pods.")
-        backend = kubernetes.from_settings(settings)
+        backend = backends.pods()
         try:
             sizes = sizes_from(settings.SANDBOX_POOL, backend.profiles)
         except ValueError as error:
