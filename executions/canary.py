@@ -43,8 +43,8 @@ FAILED_S = 30.0
 """How soon after a canary that found something the next is made."""
 UNKNOWN_S = 10.0
 """How soon after one that proved nothing."""
-LEASE_S = 240.0
-"""How long the others wait for who makes one."""
+LEASE_S = 30.0
+"""How long the others wait for who makes one, and may have been killed."""
 FIRST_S = 60.0
 """How long a program waits for the first proof before it goes back to the queue."""
 OLD_INTERVALS = 4

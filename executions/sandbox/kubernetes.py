@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
@@ -97,7 +97,7 @@ class KubernetesBackend:
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
         self.watch = PodWatch(self.api)
-        self._doomed: dict[str, str] = {}
+        self._doomed: dict[str, _Doomed] = {}
         self._has_doomed = threading.Condition()
         self._is_closed = False
         self._undertaker = threading.Thread(
@@ -304,11 +304,12 @@ class KubernetesBackend:
         with sock:
             greet(sock, self.token(name))
 
-    def end(self, name: str, uid: str = "") -> None:
+    def end(self, name: str, uid: str = "", *, after_s: float = 0.0) -> None:
         """Have a pod deleted, in the background."""
         seen = self.watch.get(name)
+        uid = uid or (pods.uid(seen.pod) if seen else "")
         with self._has_doomed:
-            self._doomed[name] = uid or (pods.uid(seen.pod) if seen else "")
+            self._doomed[name] = _Doomed(uid, time.monotonic() + after_s)
             self._has_doomed.notify()
 
     def problems(self) -> list[str]:
@@ -400,17 +401,30 @@ class KubernetesBackend:
         """Delete pods that are of no use any more, one after the other."""
         while True:
             with self._has_doomed:
-                self._has_doomed.wait_for(lambda: self._doomed or self._is_closed)
-                if not self._doomed:
+                if (next_one := self._next_doomed()) is None:
                     return
-                name = next(iter(self._doomed))
-                uid = self._doomed.pop(name)
+            name, uid = next_one
             try:
                 if name.startswith(WARM_PREFIX):
                     self._pool.end(name)
                 self.api.delete(name, uid)
             except Exception as error:  # noqa: BLE001 - the others shall go, too
                 logger.warning("pod %s is not deleted yet: %s", name, error)
+
+    def _next_doomed(self) -> tuple[str, str] | None:
+        """Return a pod to be deleted, waiting for one; None when that is all."""
+        while self._doomed or not self._is_closed:
+            name = min(self._doomed, key=lambda each: self._doomed[each].at, default="")
+            wait_s = self._doomed[name].at - time.monotonic() if name else None
+            if wait_s is not None and (wait_s <= 0 or self._is_closed):
+                return name, self._doomed.pop(name).uid
+            self._has_doomed.wait(wait_s)
+        return None
+
+
+class _Doomed(NamedTuple):
+    uid: str
+    at: float  # monotonic; deleted then, or soon after
 
 
 def _connected(address: str, timeout_s: float) -> socket.socket:

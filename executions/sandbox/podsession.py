@@ -31,6 +31,7 @@ from executions.sandbox.session import AgentSession, ConnectionLost
 logger = logging.getLogger(__name__)
 
 _RECONNECTS: Final = 3
+_DELETE_AFTER_S: Final = 1.0
 
 
 class Pods(Protocol):
@@ -42,8 +43,8 @@ class Pods(Protocol):
     def fate(self, name: str) -> tuple[Fate, str] | None:
         """Return how a pod ended, waiting a moment for that; None if it lives."""
 
-    def end(self, name: str) -> None:
-        """Have a pod deleted."""
+    def end(self, name: str, *, after_s: float) -> None:
+        """Have a pod deleted after a while."""
 
 
 class PodSession:
@@ -166,7 +167,8 @@ class PodSession:
 
     def acknowledge(self) -> None:
         self._session.acknowledge()
-        self._backend.end(self._name)
+        # Not at once: the node has better things to do while runs come in a burst.
+        self._backend.end(self._name, after_s=_DELETE_AFTER_S)
 
     def detach(self) -> None:
         self._is_detached = True

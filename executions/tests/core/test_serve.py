@@ -49,7 +49,7 @@ class Serve(Command):
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self._env},
+            env={**os.environ, **self.env},
             capture_output=True,
             text=True,
             check=True,
@@ -146,7 +146,7 @@ def test_execute_shows_output_and_exits_like_the_program(
     done = subprocess.run(
         [sys.executable, "manage.py", "execute", str(file), "--stdin", "-", "--", "-a"],
         cwd=REPOSITORY,
-        env={**os.environ, **server._env},
+        env={**os.environ, **server.env},
         input="in",
         capture_output=True,
         text=True,
