@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from executions.sandbox import manifests
+from executions.sandbox import manifests, pods
 from executions.sandbox.base import (
     Case,
     End,
@@ -22,9 +23,10 @@ from executions.sandbox.base import (
     SandboxGone,
     SandboxUnavailable,
 )
-from executions.sandbox.kubernetes import KubernetesBackend
+from executions.sandbox.kubernetes import KubernetesBackend, name_of
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB
 from executions.sandbox.session import AgentSession
+from executions.sandbox.watch import Seen
 from executions.tests.kubernetes.conftest import Make, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.servers import wait_until
@@ -291,6 +293,55 @@ def test_live_input_and_output(backend: KubernetesBackend) -> None:
             session.send_stdin(b"\n")
     session.acknowledge()
     assert answers[:2] == [b"cba\n", b"cba\n"]
+
+
+def test_end_of_live_input_reaches_the_program(backend: KubernetesBackend) -> None:
+    source = "import sys; print('on', flush=True); print(sys.stdin.read()[::-1])"
+    session = backend.start(spec(source, interactive=True))
+    for event in session.events():
+        if isinstance(event, OutputChunk) and event.data == b"on\n":
+            # Live: the program waits for this, and could not have ended.
+            session.send_stdin(b"ab")
+            session.send_stdin(b"c")
+            session.close_stdin()
+        if isinstance(event, Finished):
+            outcome = event.outcome
+    session.acknowledge()
+    assert outcome.cases[0].stdout.head == b"on\ncba\n"
+
+
+def test_signal_reaches_the_program(backend: KubernetesBackend) -> None:
+    source = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
+print("on", flush=True)
+time.sleep(60)
+"""
+    session = backend.start(spec(source, interactive=True))
+    for event in session.events():
+        if isinstance(event, OutputChunk):
+            session.signal(signal.SIGINT)
+        if isinstance(event, Finished):
+            outcome = event.outcome
+    session.acknowledge()
+    assert (outcome.cases[0].end, outcome.cases[0].exit_code) == (End.EXITED, 5)
+
+
+def test_container_runs_until_its_pod_is_deleted(backend: KubernetesBackend) -> None:
+    """One that ends first costs the node and the API server an update more."""
+    run_spec = spec("print(1)")
+    ended_first = []
+
+    def look(seen: Seen | None) -> bool | None:
+        if seen is None:
+            return None
+        if pods.fate(seen.pod) is not None and not pods.is_ending(seen.pod):
+            ended_first.append(seen.pod)
+        return seen.is_gone or None
+
+    finish(backend.start(run_spec))
+    assert backend.watch.wait_for(name_of(run_spec.key), look, 60)
+    assert ended_first == []
 
 
 # --- who follows
