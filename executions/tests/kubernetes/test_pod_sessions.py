@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -265,6 +267,38 @@ def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
     assert pod.is_silent(host, port)
     for each in waiting:
         each.close()
+
+
+def test_nobody_is_let_in_before_the_network_is_shut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1) as outside,
+        socket.create_server(("127.0.0.1", 0)) as inside,
+    ):
+        host, port = outside.getsockname()
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+        is_open = threading.Event()
+        is_open.set()
+
+        def answer() -> None:
+            while is_open.is_set():
+                outside.accept()[0].close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        door = pod.LateListener(inside, math.inf)
+        accepted: list[Any] = []
+        with socket.create_connection(inside.getsockname()):
+            knocking = threading.Thread(target=lambda: accepted.append(door.accept()))
+            knocking.start()
+            knocking.join(0.5)
+            assert knocking.is_alive()
+            # From now on nobody accepts: what is tried fills the queue, then is lost.
+            is_open.clear()
+            knocking.join(30)
+            assert accepted[0] is not None
+            accepted[0].close()
 
 
 def test_own_memory_is_told() -> None:
