@@ -18,7 +18,7 @@ from executions.pool import State, WarmPods
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES, Kind
 from executions.sandbox.warm import Taken
-from executions.tests.kubernetes.conftest import SECRET, cluster_of, spec
+from executions.tests.kubernetes.conftest import SECRET, calls_of, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.servers import wait_until
 
@@ -201,11 +201,14 @@ class TestController:
         are_ready(2)
         run_spec = spec("print('warm')", prestart="python")
         session = pooled.start(run_spec)
-        calls = dict(pooled.api.calls)
+        calls = calls_of(pooled)
         outcome, _ = finish(session)
         assert outcome.cases[0].stdout.head == b"warm\n"
         assert calls == {}
-        wait_until(lambda: pooled.api.calls == {"delete": 1}, "its pod is deleted")
+        wait_until(
+            lambda: calls_of(pooled) == {("delete", "200"): 1}, "its pod is deleted"
+        )
+        assert pooled.starts.read() == {("small.python", "warm"): 1}
         are_ready(2)  # refilled, and the used one is gone
 
     def test_two_controllers_make_no_more_than_one(
