@@ -186,7 +186,7 @@ class Controller:
         elif row.state == State.ENDING:
             if is_gone:
                 SandboxPod.objects.filter(name=row.name, state=State.ENDING).delete()
-            else:
+            elif seen is None or not pods.is_ending(seen.pod):
                 self._once("delete", row.name, self._deletion(row.name, row.uid))
 
     def _see_to_starting(self, row: SandboxPod, seen: Seen | None) -> None:
