@@ -13,6 +13,7 @@ from executions.sandbox.canary import CHECKS
 
 BACKENDS = ("jail", "kubernetes", "plain", "fake")
 BROKERS = ("memory://", "redis://", "rediss://")
+LAST_PORT = 65_535
 RENEWALS = 2
 """A lease has to survive that many renewals that came too late."""
 
@@ -32,6 +33,7 @@ NOT_NEGATIVE = (
     "SERVE_STOP_S",
     "RETENTION_DAYS",
     "SANDBOX_LINGER_S",
+    "METRICS_PORT",
 )
 
 
@@ -81,6 +83,8 @@ def _numbers() -> Iterator[str]:
     for name in NOT_NEGATIVE:
         if getattr(settings, name) < 0:
             yield f"{name} may not be negative"
+    if settings.METRICS_PORT > LAST_PORT:
+        yield f"METRICS_PORT is at most {LAST_PORT}"
 
 
 def _leases() -> Iterator[str]:

@@ -274,6 +274,10 @@ RETENTION_DAYS: int = env.int("RETENTION_DAYS", default=30)
 """Finished executions older than this are deleted; 0 keeps them for ever."""
 IDEMPOTENCY_RETENTION_HOURS: int = env.int("IDEMPOTENCY_RETENTION_HOURS", default=24)
 
+METRICS_PORT: int = env.int("METRICS_PORT", default=0)
+"""Where workers and the sandbox controller answer Prometheus; 0: they do not."""
+METRICS_HOST: str = env.str("METRICS_HOST", default="0.0.0.0")  # noqa: S104 - as WEB_BIND
+
 
 # Sandbox ----------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from executions.sandbox.base import (
     Wanted,
     always,
 )
+from executions.sandbox.counters import Counters
 from executions.sandbox.manifests import (
     AGENT_PORT,
     DEFAULT_PROFILES,
@@ -67,6 +68,8 @@ _WARM_TRIES: Final = 3
 _GREET_S: Final = 3.0
 _GREET_EVERY_S: Final = 0.02
 WARM_PREFIX: Final = "warm-"
+WARM: Final = "warm"
+COLD: Final = "cold"
 _CLOSE_S: Final = 3.0
 # How long a fence stands at least: a create that was on its way comes sooner.
 _FENCED_S: Final = 30.0
@@ -75,7 +78,8 @@ _FENCED_S: Final = 30.0
 class KubernetesBackend:
     """A Backend of pods, one for each run. Safe to use from many threads.
 
-    `secret` makes the agents' tokens: whoever has it can speak to them.
+    `secret` makes the agents' tokens: whoever has it can speak to them. `starts` counts
+    runs by the kind of pod that they wanted, and whether one waited: WARM or COLD.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword
@@ -97,6 +101,7 @@ class KubernetesBackend:
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
         self.watch = PodWatch(self.api)
+        self.starts = Counters()
         self._doomed: dict[str, _Doomed] = {}
         self._has_doomed = threading.Condition()
         self._is_closed = False
@@ -116,7 +121,10 @@ class KubernetesBackend:
         profile = self._fitting(spec)
         spec = _within(spec, profile)
         session = self._start_warm(spec, profile, is_wanted)
-        return session or self._start_cold(spec, profile, is_wanted)
+        how = WARM if session else COLD
+        session = session or self._start_cold(spec, profile, is_wanted)
+        self.starts.add(Kind(profile, spec.prestart or "").name, how)
+        return session
 
     def _start_warm(
         self, spec: RunSpec, profile: Profile, is_wanted: Wanted

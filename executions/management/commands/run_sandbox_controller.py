@@ -26,6 +26,11 @@ class Command(BaseCommand):
         controller = Controller(backend, sizes)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: controller.stop())
+        if settings.METRICS_PORT:
+            # Imported here: as in worker.start().
+            from executions import metrics  # noqa: PLC0415
+
+            metrics.serve(metrics.of_controller(controller, backend))
         self.stderr.write("sandbox controller ready")
         controller.run()
         backend.close()

@@ -27,7 +27,7 @@ from executions.sandbox.kubernetes import KubernetesBackend, name_of
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB
 from executions.sandbox.session import AgentSession
 from executions.sandbox.watch import Seen
-from executions.tests.kubernetes.conftest import Make, cluster_of, spec
+from executions.tests.kubernetes.conftest import Make, calls_of, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.servers import wait_until
 
@@ -93,7 +93,9 @@ def test_program_runs_and_its_pod_goes(
 
     wait_until(is_gone, "the pod gone")
     assert run_spec.key not in backend.held()
-    assert backend.api.calls == {"create": 1, "delete": 1}
+    assert calls_of(backend) == {("create", "201"): 1, ("delete", "200"): 1}
+    assert backend.api.calls.read()["watch", "200"] >= 1
+    assert backend.starts.read() == {("small", "cold"): 1}
 
 
 POSTURE = """
