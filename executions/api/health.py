@@ -94,7 +94,7 @@ def _sandbox() -> str:
     """
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return ""
-    return "; ".join(backends.current().problems())
+    return backends.problems()
 
 
 PARTS: dict[str, Callable[[], str]] = {
