@@ -199,9 +199,14 @@ class Faulty:
     def under_load(self, rng: random.Random) -> Iterator[None]:
         self.wait_ready()
         self._failed_before = self._failures()
-        # About what one node can make pods for.
+        # However fast the node makes pods, no more are asked for than it can make.
         self.load = Load(
-            self.deployment.client(), rng, clients=3, pause_s=0.7, prologue=NAMED
+            self.deployment.client(),
+            rng,
+            clients=4,
+            pause_s=0.3,
+            prologue=NAMED,
+            wait_s=8,
         )
         with Witness() as self._witness:
             self.load.start()
