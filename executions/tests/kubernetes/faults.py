@@ -16,6 +16,11 @@ from collections.abc import Callable
 
 from executions.tests.faults.__main__ import main
 from executions.tests.faults.scenarios import kill_and_watch
+from executions.tests.kubernetes import (  # noqa: F401 - they register themselves
+    hostile_faults,
+    node_faults,
+    pod_faults,
+)
 from executions.tests.kubernetes.deployments import (
     ALONE,
     SCENARIOS,
@@ -40,7 +45,9 @@ def kill_workers(faulty: Faulty, rng: random.Random) -> str:
     victim = rng.choice(faulty.deployment.workers)
     took_s = kill_and_watch(faulty.deployment, victim)
     victim.start()
-    return f"{faulty.check()}, owned again after {took_s:.1f} s"
+    # Those whose pods had started, and were sent nothing yet.
+    told = faulty.check(failures=len(faulty.load.accepted))
+    return f"{told}, owned again after {took_s:.1f} s"
 
 
 @scenario("controller", controllers=2)
@@ -52,27 +59,6 @@ def kill_controllers(faulty: Faulty, rng: random.Random) -> str:
     pause(rng, 0, 3)
     victim.start()
     return faulty.check()
-
-
-# --- pods
-
-
-@scenario("pod-ready")
-def delete_waiting_pods(faulty: Faulty, rng: random.Random) -> str:
-    """Delete a pod that waits: no run notices, and another takes its place."""
-    pause(rng, 0.5, 4)
-    victim = rng.choice(faulty.waiting() or [""])
-    faulty.delete(victim)
-    # A run may have taken it in between.
-    return faulty.check(failures=1)
-
-
-@scenario("pod-busy")
-def delete_busy_pods(faulty: Faulty, rng: random.Random) -> str:
-    """Delete a pod that runs a program: that run gets another attempt, no other."""
-    pause(rng, 0.5, 4)
-    faulty.delete(rng.choice(faulty.wait_busy()))
-    return faulty.check(failures=1)
 
 
 # --- the API server
@@ -133,6 +119,17 @@ def expire_the_token(faulty: Faulty, rng: random.Random) -> str:
     expired_s = rng.uniform(15, 40)
     time.sleep(expired_s)
     return f"expired for {expired_s:.0f} s, {faulty.check()}"
+
+
+@scenario("api-stall")
+def stall_the_api_server(faulty: Faulty, rng: random.Random) -> str:
+    """Calls are obeyed and not answered for up to 30 s, and nothing ends."""
+    longest_s = rng.uniform(5, 30)
+    pause(rng, 0.5, 3)
+    faulty.faults.is_stalled = True
+    faulty.faults.hold_s = lambda _: longest_s
+    time.sleep(rng.uniform(10, 40))
+    return f"answers after {longest_s:.0f} s, {faulty.check()}"
 
 
 @scenario("watch")
