@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Callable
 
 from kubernetes import client
 
@@ -31,54 +32,80 @@ def delete_waiting_pods(faulty: Faulty, rng: random.Random) -> str:
     return faulty.check(failures=1)
 
 
+LONG = """\
+import time
+for n in range(40):
+    time.sleep(0.25)
+print("done")
+"""
+
+
+def lose(
+    faulty: Faulty, rng: random.Random, take_away: Callable[[Faulty, str], None]
+) -> str:
+    """Take the pod of a run away while it goes on; return the pod's name.
+
+    That run, and no other, gets another attempt.
+    """
+    pause(rng, 0.5, 4)
+    run = faulty.submit(LONG)
+    name = faulty.pod_of(run)
+    pause(rng, 0, 3)
+    take_away(faulty, name)
+    row = faulty.ended(run)
+    require((row["verdict"], row["stdout"]) == ("ok", b"done\n"), "I4", row)
+    require((row["attempt"], row["failures"]) == (2, 1), "I3", row)
+    return name
+
+
 @scenario("pod-busy")
 def delete_busy_pods(faulty: Faulty, rng: random.Random) -> str:
-    """Delete a pod that runs a program: that run gets another attempt, no other."""
-    pause(rng, 0.5, 4)
-    faulty.delete(rng.choice(faulty.wait_busy()))
+    """Delete a pod that runs a program."""
+    lose(faulty, rng, Faulty.delete)
     return faulty.check(failures=1)
 
 
 @scenario("pod-evicted")
 def evict_busy_pods(faulty: Faulty, rng: random.Random) -> str:
     """Evict a pod that runs a program, as a drain does."""
-    pause(rng, 0.5, 4)
-    name = rng.choice(faulty.wait_busy())
-    eviction = client.V1Eviction(
-        metadata=client.V1ObjectMeta(name=name, namespace=faulty.namespace)
-    )
-    try:
-        faulty.core.create_namespaced_pod_eviction(name, faulty.namespace, eviction)
-    except client.ApiException as error:
-        require(error.status == 404, "eviction", error)
+    lose(faulty, rng, evict)
     return faulty.check(failures=1)
 
 
 @scenario("pod-terminating")
 def keep_a_deleted_pod(faulty: Faulty, rng: random.Random) -> str:
     """A pod that is deleted and stays: its run does not wait for it."""
-    run = faulty.submit(
-        "import time\nfor n in range(20):\n    time.sleep(0.25)\nprint('done')"
-    )
-    name = faulty.pod_of(run)
-    keep(faulty, name, [FINALIZER])
+    kept: list[str] = []
+
+    def delete_and_keep(faulty: Faulty, name: str) -> None:
+        kept.append(name)
+        keep(faulty, name, [FINALIZER])
+        faulty.core.delete_namespaced_pod(name, faulty.namespace)
+
     try:
-        pause(rng, 0, 2)
-        faulty.delete(name)
-        row = faulty.ended(run)
-        require((row["verdict"], row["stdout"]) == ("ok", b"done\n"), "I4", row)
-        require(row["attempt"] == 2, "I3", row)
-        stays = faulty.pod(name)
-        require(stays is not None, "pod-terminating", f"{name} did not stay")
+        name = lose(faulty, rng, delete_and_keep)
+        require(faulty.pod(name) is not None, "pod-terminating", f"{name} is gone")
         pause(rng, 0, 5)
     finally:
-        keep(faulty, name, [])
+        for name in kept:
+            keep(faulty, name, [])
     return faulty.check(failures=1)
 
 
+def evict(faulty: Faulty, name: str) -> None:
+    eviction = client.V1Eviction(
+        metadata=client.V1ObjectMeta(name=name, namespace=faulty.namespace)
+    )
+    faulty.core.create_namespaced_pod_eviction(name, faulty.namespace, eviction)
+
+
 def keep(faulty: Faulty, name: str, finalizers: list[str]) -> None:
+    # The usual patch would add to the list.
     faulty.core.patch_namespaced_pod(
-        name, faulty.namespace, {"metadata": {"finalizers": finalizers}}
+        name,
+        faulty.namespace,
+        {"metadata": {"finalizers": finalizers}},
+        _content_type="application/merge-patch+json",
     )
 
 
