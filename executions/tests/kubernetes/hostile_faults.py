@@ -12,7 +12,7 @@ from executions.tests.faults.invariants import require
 from executions.tests.kubernetes.deployments import Faulty, pause, scenario
 from testing.deployment import Row
 
-PROGRAMS: Final = Path(__file__).with_name("programs")
+PROGRAMS: Final = Path(__file__).with_name("hostile")
 POD_BYTES: Final = 256 * MIB
 
 EAT = """
