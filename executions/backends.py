@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from executions.sandbox.base import Backend
+from executions.sandbox.base import Backend, NoSandboxNow
 
 if TYPE_CHECKING:
     from executions.sandbox.kubernetes import KubernetesBackend
@@ -24,6 +24,14 @@ def current() -> Backend:
         if _current is None:
             _current = _make()
         return _current
+
+
+def problems() -> str:
+    """Return in one line what keeps programs from running here; "" when nothing."""
+    try:
+        return "; ".join(current().problems())
+    except NoSandboxNow as error:
+        return str(error)
 
 
 def use(backend: Backend | None) -> Backend | None:

@@ -219,7 +219,7 @@ def _sandbox() -> Finding:
     try:
         return _run_true(backend)
     except SandboxError as error:
-        problems = "; ".join(backend.problems()) or str(error)
+        problems = backends.problems() or str(error)
         return Finding("sandbox", State.MISSING, problems, "see the parts above")
 
 

@@ -29,6 +29,7 @@ from executions.sandbox.base import (
     Case,
     Event,
     Finished,
+    NeverStarted,
     NoSandboxNow,
     Outcome,
     OutputChunk,
@@ -177,6 +178,11 @@ class Run:
                 logger.info("run %s: the lease was lost", self.execution.key)
             except SandboxUnavailable as error:
                 self._unavailable(error)
+            except NeverStarted as error:
+                # Its owner was lost, which is no fault of the run.
+                logger.info("run %s starts again: %s", self.execution.key, error)
+                self._queue_again()
+                bells.ring()
             except SandboxGone as error:
                 self.try_again(_why(error))
             except SandboxError as error:

@@ -27,7 +27,7 @@ from executions.leases import Lease, Trust
 from executions.models import Execution
 from executions.news import NewsDesk
 from executions.runs import Run
-from executions.sandbox.base import Backend, SandboxError
+from executions.sandbox.base import Backend, NoSandboxNow, SandboxError
 from executions.tally import EXPIRED, HANDED_OVER, Tally
 from platform_site import connections
 
@@ -388,14 +388,11 @@ def current() -> Worker:
 def start() -> Worker:
     """Return the worker of this process once programs can be run here.
 
-    Waits for the database. What keeps the backend from running programs ends the
-    process, in one line for each reason: such a worker would only spoil attempts.
+    Waits for the database, and for whoever knows whether programs can run. What keeps
+    the backend from running them ends the process, in one line for each reason: such a
+    worker would only spoil attempts.
     """
-    try:
-        backend = backends.current()
-        problems = backend.problems()
-    except (SandboxError, ImproperlyConfigured) as error:
-        problems = [str(error)]
+    problems = _problems()
     for problem in problems:
         logger.critical("programs cannot be run here: %s", problem)
     if problems:
@@ -408,6 +405,20 @@ def start() -> Worker:
 
         metrics.serve(metrics.of_worker(worker))
     return worker
+
+
+def _problems() -> list[str]:
+    is_waiting = False
+    while True:
+        try:
+            return backends.current().problems()
+        except NoSandboxNow as error:
+            if not is_waiting:
+                logger.warning("waiting for sandboxes: %s", error)
+            is_waiting = True
+            time.sleep(1)
+        except (SandboxError, ImproperlyConfigured) as error:
+            return [str(error)]
 
 
 def _wait_for_database() -> None:

@@ -98,7 +98,7 @@ def _sandbox() -> str:
         return _pods()
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return ""
-    return "; ".join(backends.current().problems())
+    return backends.problems()
 
 
 def _pods() -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -46,6 +48,7 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 # How often it is looked whether a call is still wanted.
 _LOOK_S: Final = 0.2
+_RENEW_EVERY_S: Final = 0.5
 _RETRIED: Final = frozenset((429, 500, 502, 503, 504))
 NO_ANSWER: Final = "none"
 
@@ -61,15 +64,10 @@ class Api:
 
     def __init__(self, namespace: str, connections: int) -> None:
         self.namespace = namespace
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            config.load_kube_config(client_configuration=settings)
-        settings.connection_pool_maxsize = connections
-        settings.socket_options = KEEPALIVE
-        settings.retries = False
-        self._core = client.CoreV1Api(client.ApiClient(settings))
+        self._connections = connections
+        self._core = _client(connections)
+        self._renewing = threading.Lock()
+        self._renewed_at = time.monotonic()
         self.calls = Counters()
         self._followed: Any = None
         self._not_before = 0.0
@@ -127,15 +125,21 @@ class Api:
     # --- a watch.Source ---
 
     def list(self) -> tuple[list[dict[str, Any]], str]:
-        answer = self._counted(
-            "list",
-            lambda: self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=SELECTOR,
-                resource_version="0",
-                **_raw(_CALL_TIMEOUT_S),
-            ),
-        )
+        try:
+            answer = self._counted(
+                "list",
+                lambda: self._core.list_namespaced_pod(
+                    self.namespace,
+                    label_selector=SELECTOR,
+                    resource_version="0",
+                    **_raw(_CALL_TIMEOUT_S),
+                ),
+            )
+        except ApiException as error:
+            self._renew_after(error)
+            if error.status == 403:  # noqa: PLR2004
+                raise _refused(error) from error
+            raise
         found = json.loads(answer.data)
         return found["items"], found["metadata"]["resourceVersion"]
 
@@ -156,6 +160,7 @@ class Api:
         except ApiException as error:
             if error.status == 410:  # noqa: PLR2004
                 raise TooOld from error
+            self._renew_after(error)
             raise
         self._followed = answer
         try:
@@ -190,6 +195,7 @@ class Api:
             except ApiException as error:
                 if not _is_passing(error):
                     raise
+                self._renew_after(error)
                 problem: Exception = error
                 asked_until = time.monotonic() + _retry_after_s(error)
                 self._not_before = max(self._not_before, asked_until)
@@ -215,6 +221,40 @@ class Api:
         finally:
             self.calls.add(verb, status)
         return answer
+
+    def _renew_after(self, error: ApiException) -> None:
+        """Read the credentials again when they are not, or no longer, good.
+
+        A token's file has a newer one by then. The client itself looks into that of a
+        service account once a minute, and never again into a kubeconfig's.
+        """
+        if error.status != 401:  # noqa: PLR2004
+            return
+        with self._renewing:
+            now = time.monotonic()
+            if now - self._renewed_at < _RENEW_EVERY_S:
+                return
+            self._renewed_at = now
+        with contextlib.suppress(SandboxUnavailable):
+            self._core = _client(self._connections)
+
+
+def _client(connections: int) -> client.CoreV1Api:
+    """Return a client with what the service account, or KUBECONFIG, says now."""
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        try:
+            # The client knows the variable only as it was when it was imported.
+            file = os.environ.get("KUBECONFIG")
+            config.load_kube_config(file, client_configuration=settings)
+        except (config.ConfigException, OSError) as error:
+            raise SandboxUnavailable(f"no cluster is known: {error}") from error
+    settings.connection_pool_maxsize = connections
+    settings.socket_options = KEEPALIVE
+    settings.retries = False
+    return client.CoreV1Api(client.ApiClient(settings))
 
 
 def _pause_until(at: float, is_wanted: Wanted) -> None:

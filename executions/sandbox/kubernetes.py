@@ -22,6 +22,7 @@ from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
     Command,
+    NeverStarted,
     NoSandboxNow,
     RunSpec,
     SandboxDetached,
@@ -71,6 +72,7 @@ WARM_PREFIX: Final = "warm-"
 WARM: Final = "warm"
 COLD: Final = "cold"
 _CLOSE_S: Final = 3.0
+_FORGO_S: Final = 10.0
 # How long a fence stands at least: a create that was on its way comes sooner.
 _FENCED_S: Final = 30.0
 
@@ -248,10 +250,28 @@ class KubernetesBackend:
             raise SandboxGone(ended[1])
         if not pods.address(pod):
             # Its owner was lost before there was anybody to send the program to.
-            raise SandboxGone("its pod has not started")
+            self._forgo(pod, key, is_wanted)
+            raise NeverStarted(f"the pod {name} had not started")
         session = self.attached(name, key, is_wanted)
         scratch_bytes = manifests.scratch_bytes(pod)
         return PodSession(session, self, name, key, scratch_bytes=scratch_bytes)
+
+    def _forgo(self, pod: Mapping[str, Any], key: str, is_wanted: Wanted) -> None:
+        """Delete a pod that has not started, and put a fence in its place.
+
+        Raises SandboxUnavailable when that takes longer than it should.
+        """
+        name, uid = pods.name(pod), pods.uid(pod)
+
+        def look(seen: Seen | None) -> bool | None:
+            return seen is None or seen.is_gone or pods.uid(seen.pod) != uid or None
+
+        self.api.delete(name, uid)
+        if not self.watch.wait_for(name, look, _FORGO_S):
+            raise SandboxUnavailable(f"the pod {name}, which has not started, stays")
+        fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
+        if not pods.is_fenced(self.api.create(fence, is_wanted)):
+            raise SandboxUnavailable(f"there is another pod {name}")
 
     def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
         _insist_on(is_wanted)
@@ -321,9 +341,13 @@ class KubernetesBackend:
             self._has_doomed.notify()
 
     def problems(self) -> list[str]:
-        if not self.watch.wait_listed(_LISTED_TIMEOUT_S):
-            return ["the Kubernetes API server cannot be asked for pods"]
-        return []
+        if self.watch.wait_listed(_LISTED_TIMEOUT_S):
+            return []
+        # For all that time: a server that has just started refuses everybody.
+        problem = self.watch.problem
+        if isinstance(problem, SandboxUnavailable):
+            return [str(problem)]
+        raise NoSandboxNow(f"the API server cannot be asked for pods: {problem}")
 
     def close(self) -> None:
         with self._has_doomed:

@@ -51,7 +51,8 @@ class PodSession:
     """A Session whose end the cluster may know more about than the connection.
 
     A connection that breaks while the pod lives is made again, and what the agent then
-    repeats is left out.
+    repeats is left out. Live input that was on its way is lost: whether the agent got
+    it, the protocol does not tell, and it shall not come twice. Its end is told again.
     """
 
     def __init__(  # noqa: PLR0913
@@ -73,6 +74,7 @@ class PodSession:
         self._told = Told()
         self._is_detached = False
         self._is_cancelled = False
+        self._is_stdin_closed = False
 
     def events(self) -> Iterator[Event]:
         tries_left = _RECONNECTS
@@ -116,6 +118,8 @@ class PodSession:
             self._session.detach()
         elif self._is_cancelled:
             self._session.cancel()
+        elif self._is_stdin_closed:
+            self._session.close_stdin()
 
     def _completed(self, event: Event) -> Event:
         """Add what the agent does not know: what its pod does not enforce."""
@@ -156,6 +160,7 @@ class PodSession:
         self._session.send_stdin(data)
 
     def close_stdin(self) -> None:
+        self._is_stdin_closed = True
         self._session.close_stdin()
 
     def signal(self, number: int) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from executions.sandbox.base import (
     Case,
     End,
     Finished,
+    NeverStarted,
     Outcome,
     OutputChunk,
     SandboxDetached,
@@ -384,6 +386,23 @@ def test_key_that_was_asked_for_in_vain_is_never_started(make: Make) -> None:
         make().attach(run_spec.key)
     with pytest.raises(SandboxUnavailable, match="must not be started"):
         make().start(run_spec)
+
+
+def test_pod_that_has_not_started_when_its_owner_is_lost_never_will(
+    make: Make,
+) -> None:
+    owner, other = make(node_selector={"nowhere": "true"}), make()
+    run_spec = spec("print(1)")
+    name = f"exec-{run_spec.key}"
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(owner.start, run_spec)
+        wait_until(lambda: other.watch.get(name) is not None, "the pod there")
+        with pytest.raises(NeverStarted):
+            other.attach(run_spec.key)
+        with pytest.raises(SandboxUnavailable):
+            started.result(30)
+    with pytest.raises(SandboxUnavailable, match="must not be started"):
+        owner.start(run_spec)
 
 
 def test_pod_that_is_deleted_makes_its_run_gone(

@@ -122,7 +122,7 @@ class Scripted:
 
     def __init__(self, *events: Event, error: Exception | None = None) -> None:
         self._events, self._error = events, error
-        self.is_cancelled = False
+        self.is_cancelled = self.is_stdin_closed = False
 
     def events(self) -> Iterator[Event]:
         yield from self._events
@@ -131,6 +131,9 @@ class Scripted:
 
     def cancel(self) -> None:
         self.is_cancelled = True
+
+    def close_stdin(self) -> None:
+        self.is_stdin_closed = True
 
 
 class Reached(Nowhere):
@@ -171,6 +174,17 @@ def test_run_is_followed_over_another_connection() -> None:
         [RUN, chunk(0, b"ab"), chunk(2, b"c"), END],
         None,
     )
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_end_of_live_input_is_told_again(is_closed: bool) -> None:
+    again = Scripted(RUN, END)
+    backend = Reached(again)
+    session: Any = PodSession(Scripted(RUN, error=BROKEN), backend, "pod", "key")  # type: ignore[arg-type]
+    if is_closed:
+        session.close_stdin()
+    assert list(session.events())[-1] == END
+    assert again.is_stdin_closed is is_closed
 
 
 def test_connection_may_break_often_while_there_are_news() -> None:
