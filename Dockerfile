@@ -21,6 +21,7 @@ ENTRYPOINT ["python3", "-I", "-S", "-c", \
     "import sys; sys.path.insert(0, '/opt/agent'); from executions.sandbox import pod; pod.main()"]
 
 FROM sandbox-base AS sandbox-python
+RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.probe > /opt/agent/runtimes.txt
 RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
 USER 65534
 
@@ -64,5 +65,6 @@ RUN apt-get update \
        | xargs apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.prepare /prepared
+RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.probe > /opt/agent/runtimes.txt
 RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
 USER 65534

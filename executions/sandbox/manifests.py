@@ -18,6 +18,8 @@ AGENT_PORT: Final = 8088
 CONTAINER: Final = "sandbox"
 # Where the image has links to from /tmp, the working folder and the like; see pod.py.
 SCRATCH: Final = "/scratch"
+# In the image: its runtimes, as executions.runtimes.probe prints them.
+RUNTIMES_FILE: Final = "/opt/agent/runtimes.txt"
 APP_LABEL: Final = "app.kubernetes.io/name"
 APP: Final = "coding-platform-sandbox"
 KEY_LABEL: Final = "coding-platform/key"

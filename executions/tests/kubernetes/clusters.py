@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 from kubernetes import client, config, utils
 
+from testing.deployment import Deployment
+
 OBJECTS = Path(__file__).resolve().parents[3] / "k8s" / "base" / "sandboxes.yaml"
 IMAGE = os.environ.get("SANDBOX_IMAGE", "coding-platform-sandbox-python:1")
 
@@ -35,3 +37,18 @@ def a_namespace() -> Iterator[str]:
         yield name
     finally:
         core.delete_namespace(name, grace_period_seconds=0)
+
+
+def pods_in_use(
+    deployment: Deployment, core: client.CoreV1Api, namespace: str
+) -> list[str]:
+    """Name the pods that there are, without those that wait for a run."""
+    waiting = {
+        row["name"]
+        for row in deployment.rows(
+            "SELECT name FROM executions_sandboxpod "
+            "WHERE state IN ('starting', 'ready')"
+        )
+    }
+    names = [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
+    return [name for name in names if name not in waiting]

@@ -24,7 +24,12 @@ from executions.tests.faults.scenarios import (
     Scenario,
     kill_and_watch,
 )
-from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
+from executions.tests.kubernetes.clusters import (
+    IMAGE,
+    a_namespace,
+    core_api,
+    pods_in_use,
+)
 from testing.api_proxy import ApiProxy, Refusal, Request, through_a_proxy
 from testing.deployment import Deployment
 from testing.servers import ServerFailed, wait_until
@@ -72,18 +77,7 @@ class Faulty:
         left: list[str] = []
 
         def none_left() -> bool:
-            waiting = {
-                row["name"]
-                for row in self.deployment.rows(
-                    "SELECT name FROM executions_sandboxpod "
-                    "WHERE state IN ('starting', 'ready')"
-                )
-            }
-            left[:] = [
-                pod.metadata.name
-                for pod in self.pods()
-                if pod.metadata.name not in waiting
-            ]
+            left[:] = pods_in_use(self.deployment, self.core, self.namespace)
             return not left
 
         try:
