@@ -187,12 +187,12 @@ def _write(now: Fingerprint, found: Probe) -> None:
 
 def told(found: Iterable[Probe]) -> str:
     """Say which runtimes are available, and their versions, for read_told()."""
-    return ";".join(f"{p.runtime.key}={p.version}" for p in found if p.is_available)
+    return ",".join(f"{p.runtime.key}={p.version}" for p in found if p.is_available)
 
 
 def read_told(text: str) -> dict[str, str]:
     """Return the versions by key of what told() said."""
-    pairs = (each.partition("=") for each in text.strip().split(";") if each)
+    pairs = (each.partition("=") for each in text.strip().split(",") if each)
     return {key: version for key, _, version in pairs}
 
 
