@@ -13,15 +13,19 @@ COPY executions/runtimes /opt/agent/executions/runtimes
 COPY executions/sandbox /opt/agent/executions/sandbox
 RUN python3 -m compileall -q /opt/agent
 # See executions/sandbox/pod.py: one memory-backed volume is behind all of them.
-RUN mkdir -p /scratch /home \
+# Nobody is to enter /opt/closed: see manifests.py.
+RUN mkdir -p /scratch /home && mkdir -m 700 /opt/closed \
     && ln -s /scratch/box /box \
     && ln -s /scratch/home /home/runner \
     && rm -rf /var/tmp && ln -s /scratch/var_tmp /var/tmp
+# What is done last, as installing packages needs a /tmp and users.
+COPY scripts/close_image.sh /opt/agent/close
 ENTRYPOINT ["python3", "-I", "-S", "-c", \
     "import sys; sys.path.insert(0, '/opt/agent'); from executions.sandbox import pod; pod.main()"]
 
 FROM sandbox-base AS sandbox-python
-RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
+RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.probe > /opt/agent/runtimes.txt
+RUN /opt/agent/close
 USER 65534
 
 # --- the platform
@@ -64,5 +68,6 @@ RUN apt-get update \
        | xargs apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.prepare /prepared
-RUN rm -rf /tmp && ln -s /scratch/tmp /tmp
+RUN PYTHONPATH=/opt/agent python3 -m executions.runtimes.probe > /opt/agent/runtimes.txt
+RUN /opt/agent/close
 USER 65534

@@ -292,8 +292,13 @@ class Controller:
     def _sweep(self, rows: list[SandboxPod]) -> None:
         """Take away pods whose run is over, and those that nobody knows of."""
         known = {row.name for row in rows}
+        cluster = self._backend.cluster
         busy = {
-            row.key: row.name for row in rows if row.state == State.BUSY and row.key
+            row.key: row.name
+            for row in rows
+            if row.state == State.BUSY
+            and row.key
+            and _may_be_over(row.key, row.age_s, cluster.waiting_s + cluster.deadline_s)
         }
         keys = dict(busy)
         for seen in self._backend.watch.all():
@@ -301,7 +306,8 @@ class Controller:
             if seen.is_gone or pods.is_ending(seen.pod) or seen.age_s < ORPHAN_S:
                 continue
             if key:
-                keys[key] = name
+                if _may_be_over(key, seen.age_s, cluster.deadline_s):
+                    keys[key] = name
             elif name not in known:
                 logger.warning("pod %s is nobody's: it goes", name)
                 self._once("delete", name, self._removal(seen, UNKNOWN))
@@ -402,6 +408,14 @@ def sizes_from(
 def _waiting(counts: Counts, kind: Kind) -> int:
     """Return how many pods of a kind wait, or will."""
     return sum(counts.get((kind.name, s), 0) for s in (State.STARTING, State.READY))
+
+
+def _may_be_over(key: str, age_s: float, longest_s: float) -> bool:
+    """Whether to ask if a run goes on: a self-test's, which has no row, does at first.
+
+    Nobody but its pod's deadline ends one whose command was killed.
+    """
+    return Execution.is_key(key) or age_s > longest_s
 
 
 def _new_name() -> str:

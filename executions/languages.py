@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from executions import rules, runtimes
-from executions.runtimes import probe
+from executions import rules, runtimes, toolchains
 from executions.runtimes.base import Runtime
 
 SAMPLES_DIR = Path(__file__).parent / "samples"
@@ -76,7 +75,7 @@ def _look(keys: Iterable[str]) -> None:
 
 
 def _ask(key: str) -> None:
-    number = VERSION_NUMBER.search(probe.probe(runtimes.get(key)).version)
+    number = VERSION_NUMBER.search(toolchains.find(runtimes.get(key)).version)
     _versions[key] = number[0] if number else ""
 
 

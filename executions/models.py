@@ -459,6 +459,15 @@ class Execution(models.Model):
         """The name of the current attempt, as sandboxes know it."""
         return f"{self.id}-{self.attempt}"
 
+    @staticmethod
+    def is_key(key: str) -> bool:
+        """Whether a sandbox's key is one of an execution: a self-test's is not."""
+        try:
+            uuid.UUID(key[:36])
+        except ValueError:
+            return False
+        return True
+
     def is_at(self, key: str) -> bool:
         """Whether the attempt with this key is the current one, and goes on."""
         return self.status in ACTIVE and self.key == key

@@ -6,7 +6,7 @@ import time
 
 from django.conf import settings
 
-from executions import specs
+from executions import specs, toolchains
 from executions.runtimes import probe
 from executions.runtimes.base import Runtime
 
@@ -37,8 +37,8 @@ def missing(runtime: Runtime) -> str | None:
 
     On a cluster the sandbox image carries the toolchains, not this machine.
     """
-    if settings.SANDBOX_BACKEND not in ("jail", "plain"):
-        return None
+    if not toolchains.are_here():
+        return toolchains.find(runtime).problem or None
     known = _remembered.get(runtime.key)
     now = time.monotonic()
     if known is None or known[0] < now:

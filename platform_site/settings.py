@@ -316,6 +316,8 @@ SANDBOX_IMAGE: str = env.str("SANDBOX_IMAGE", default="coding-platform-sandbox-a
 """By digest, where the nodes pull it from a registry."""
 SANDBOX_IMAGES: dict[str, str] = env.dict("SANDBOX_IMAGES", default={})
 """Another image for the pods of a profile, by its name."""
+SANDBOX_RUNTIMES: dict[str, str] = env.dict("SANDBOX_RUNTIMES", default={})
+"""What the images have, as they say themselves: versions by key. Empty: everything."""
 SANDBOX_PULL_POLICY: str = env.str("SANDBOX_PULL_POLICY", default="IfNotPresent")
 SANDBOX_PROFILES: dict[str, dict[str, Any]] = env.json("SANDBOX_PROFILES", default={})
 """The sizes of pods, if not manifests.DEFAULT_PROFILES; a runtime names its own."""

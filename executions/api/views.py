@@ -27,7 +27,7 @@ from rest_framework.views import APIView
 
 from accounts.auth import BearerAuthentication, SessionAuthentication, key_in_url
 from accounts.models import User
-from executions import rules, services, specs, waiting
+from executions import rules, services, specs, toolchains, waiting
 from executions.api import documents, errors, idempotency, parsing, representation
 from executions.api.parameters import Parameters, instant
 from executions.limits import LIMIT_NAMES, Limits
@@ -36,7 +36,6 @@ from executions.runtimes import UnknownRuntime
 from executions.runtimes import all as all_runtimes
 from executions.runtimes import get as get_runtime
 from executions.runtimes.base import Runtime
-from executions.runtimes.probe import probe_all
 from executions.verdicts import Verdict
 
 
@@ -336,10 +335,8 @@ def _position(cursor: str) -> tuple[datetime, UUID]:
 
 
 def _runtimes() -> list[dict[str, Any]]:
-    declared = all_runtimes()
-    if settings.SANDBOX_BACKEND not in ("jail", "plain"):
-        return [_runtime(runtime, "", "") for runtime in declared]
-    return [_runtime(p.runtime, p.version, p.problem) for p in probe_all(declared)]
+    found = toolchains.find_all(all_runtimes())
+    return [_runtime(p.runtime, p.version, p.problem) for p in found]
 
 
 def _runtime(runtime: Runtime, version: str, problem: str) -> dict[str, Any]:

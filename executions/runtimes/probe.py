@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from executions import runtimes as declared
 from executions.runtimes.base import Runtime
 from executions.runtimes.build import BASE_ENV, SEARCH_PATH
 
@@ -181,3 +183,18 @@ def _write(now: Fingerprint, found: Probe) -> None:
             draft.replace(_file)
         except OSError:
             _file = None  # such as a file system that is read-only
+
+
+def told(found: Iterable[Probe]) -> str:
+    """Say which runtimes are available, and their versions, for read_told()."""
+    return ",".join(f"{p.runtime.key}={p.version}" for p in found if p.is_available)
+
+
+def read_told(text: str) -> dict[str, str]:
+    """Return the versions by key of what told() said."""
+    pairs = (each.partition("=") for each in text.strip().split(",") if each)
+    return {key: version for key, _, version in pairs}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(told(probe_all(declared.all())) + "\n")

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from executions import limits
-from executions.limits import Limits
+from executions import limits, runtimes
+from executions.limits import MIB, Limits
 from executions.runtimes import build, probe
 from executions.runtimes.base import Runtime
+from executions.runtimes.probe import Probe
 from executions.sandbox.base import (
     Backend,
+    Command,
     End,
     Finished,
     Outcome,
@@ -21,6 +23,7 @@ from executions.sandbox.base import (
     SourceFile,
     StageOutcome,
 )
+from executions.sandbox.manifests import RUNTIMES_FILE
 
 SHOWN_CHARACTERS = 400
 
@@ -60,13 +63,13 @@ class Result:
         return "failed" if self.problem else "ok"
 
 
-def run(backend: Backend, runtime: Runtime, allowed: Allowed) -> Result:
-    """Run the self-test of one runtime, if its toolchain is on this machine.
+def run(backend: Backend, found: Probe, allowed: Allowed) -> Result:
+    """Run the self-test of one runtime, if its toolchain was found.
 
     Blocks for as long as the program may take. A sandbox that fails is a failed
     self-test, not an exception.
     """
-    found = probe.probe(runtime)
+    runtime = found.runtime
     if not found.is_available:
         return Result(runtime, is_available=False, problem=found.problem)
     began = time.monotonic()
@@ -85,6 +88,33 @@ def run(backend: Backend, runtime: Runtime, allowed: Allowed) -> Result:
         cpu_ms=sum(stage.cpu_time_ms for stage in stages),
         memory_peak_bytes=max((s.memory_peak_bytes for s in stages), default=None),
     )
+
+
+class Images:
+    """What the images of a backend's pods have; each is asked once, in a pod.
+
+    Raises SandboxError when an image cannot say.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        profiles = {runtime.profile for runtime in runtimes.all()}
+        self._versions = {name: _in_image(backend, name) for name in profiles}
+
+    def find(self, runtime: Runtime) -> Probe:
+        """Return what there is of a runtime in the image that runs it."""
+        versions = self._versions[runtime.profile]
+        if runtime.key in versions:
+            return Probe(runtime, version=versions[runtime.key])
+        return Probe(runtime, problem="the image does not have it")
+
+
+def _in_image(backend: Backend, profile: str) -> dict[str, str]:
+    command = Command(("cat", RUNTIMES_FILE), Limits(scratch_bytes=MIB))
+    key = f"selftest-{uuid.uuid4()}"
+    outcome = outcome_of(backend, RunSpec(key, (), run=command, profile=profile))
+    if problem := _problem_of_stage(outcome.cases[0]):
+        raise SandboxError(f"the image does not say what it has: {problem}")
+    return probe.read_told(outcome.cases[0].stdout.head.decode())
 
 
 def spec(

@@ -446,9 +446,11 @@ def _exec_ordered(orders: Mapping[str, Any]) -> None:
         # What lies in the scratch folder is the program's; an interpreter is ours.
         is_program = b"/" in argv[0] and not argv[0].startswith(b"/")
         too_long = error.errno == errno.E2BIG
+        is_missing = error.errno == errno.ENOENT and not is_program
+        why = "not installed where programs run" if is_missing else error.strerror
         _tell(
             ORDERS_FD,
-            f"{orders['argv'][0]}: {error.strerror}",
+            f"{orders['argv'][0]}: {why}",
             is_program_fault=is_program or too_long,
         )
 

@@ -18,6 +18,13 @@ AGENT_PORT: Final = 8088
 CONTAINER: Final = "sandbox"
 # Where the image has links to from /tmp, the working folder and the like; see pod.py.
 SCRATCH: Final = "/scratch"
+# POSIX shared memory: with the volume there, too, the same size holds for it.
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108
+# Anybody may write to this file on the node's disk, which no size holds for; in the
+# image it is in a folder that only root may enter.
+MESSAGE_FILE: Final = "/opt/closed/message"
+# In the image: its runtimes, as executions.runtimes.probe prints them.
+RUNTIMES_FILE: Final = "/opt/agent/runtimes.txt"
 APP_LABEL: Final = "app.kubernetes.io/name"
 APP: Final = "coding-platform-sandbox"
 KEY_LABEL: Final = "coding-platform/key"
@@ -225,8 +232,10 @@ def _container(
             "runAsNonRoot": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "terminationMessagePolicy": "File",
-        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
+        "terminationMessagePath": MESSAGE_FILE,
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": path} for path in (SCRATCH, SHARED_MEMORY)
+        ],
     }
 
 

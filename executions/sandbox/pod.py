@@ -11,6 +11,7 @@ import contextlib
 import errno
 import math
 import os
+import resource
 import selectors
 import socket
 import sys
@@ -24,6 +25,7 @@ from executions.limits import Limits
 from executions.runtimes import build
 from executions.sandbox import agent, cgroups, linux, seccomp
 from executions.sandbox.manifests import AGENT_PORT, SCRATCH
+from executions.sandbox.socketmemory import SocketMemory
 
 if TYPE_CHECKING:
     import _socket
@@ -35,6 +37,7 @@ WRITABLE: Final = {
     "/var/tmp": "var_tmp",  # noqa: S108
     "/home/runner": "home",
 }
+ACCOUNTS: Final = "/opt/agent/accounts"
 ENVIRONMENT: Final = {
     "PATH": build.SEARCH_PATH,
     "HOME": "/home/runner",
@@ -51,6 +54,8 @@ _IDLE_S: Final = 3600.0
 # Its pod is deleted sooner. A container that ends first costs the node and the API
 # server an update of their own.
 _REST_S: Final = 10.0
+# The agent's own: where it listens, and its follower's.
+_OWN_SOCKETS: Final = 2
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -72,14 +77,15 @@ class PodConfinement:
 
     A stage's usage counts from what there was when it began: for the first one, with
     its interpreter, when this was made. The agent's own is left out, and so is what the
-    kernel keeps of files on the node's disk. Raises OSError and LookupError where it
-    cannot read the cgroup: no limit could be held.
+    kernel keeps of files on the node's disk; what sockets hold counts, too. Raises
+    OSError and LookupError where it cannot read the cgroup: no limit could be held.
     """
 
     samples_memory = True
 
     def __init__(self) -> None:
         self._files = cgroups.own_usage_files(Path("/proc/self/mountinfo").read_text())
+        self._sockets = _sockets(self._files.version)
         self._stage = 0
         self._begin(self._read())
 
@@ -117,13 +123,27 @@ class PodConfinement:
         without_us = used._replace(cpu_ns=used.cpu_ns - time.process_time_ns())
         return _Reading(
             without_us,
-            memory_bytes=used.memory_bytes - left_out,
+            memory_bytes=used.memory_bytes - left_out + self._held_by_sockets(),
             record_bytes=used.memory_peak_bytes,
             left_out_bytes=left_out,
         )
 
+    def _held_by_sockets(self) -> int:
+        with contextlib.suppress(OSError):
+            return self._sockets.read_bytes() if self._sockets else 0
+        return 0
+
     def shrink_scratch(self, size_bytes: int) -> None:
         """The volume has the profile's size; a smaller one cannot be set from here."""
+
+
+def _sockets(version: int) -> SocketMemory | None:
+    """Return what reads the memory of sockets where no cgroup does."""
+    if version != 1:
+        return None
+    with contextlib.suppress(OSError):
+        return SocketMemory(without=AGENT_PORT, few=_OWN_SOCKETS)
+    return None
 
 
 def _own_bytes() -> int:
@@ -192,6 +212,23 @@ def _make_folders() -> None:
         Path(SCRATCH, folder).mkdir(mode=0o700, exist_ok=True)
 
 
+def _name_user() -> None:
+    """Give the pod's own user a name, as many programs look theirs up.
+
+    In the image /etc/passwd and /etc/group are links to here. Without them there is
+    just no name.
+    """
+    user, group = os.getuid(), os.getgid()
+    lines = {
+        "passwd": f"runner:x:{user}:{group}::/home/runner:/bin/sh\n",
+        "group": f"runner:x:{group}:\n",
+    }
+    for name, line in lines.items():
+        with contextlib.suppress(FileNotFoundError):
+            others = Path(ACCOUNTS, name).read_text()
+            Path(SCRATCH, name).write_text(line + others)
+
+
 def _warm(name: str) -> agent.Warm | None:
     runtime = runtimes.get(name) if name else None
     if runtime is None or runtime.prestart is None:
@@ -234,9 +271,12 @@ def main() -> NoReturn:
         sys.exit("SANDBOX_TOKEN is not set: nobody could be told from a stranger")
     # Before anything can run here that might read /proc/1/environ.
     linux.set_dumpable(False)
+    # The filter below lets nobody set this any more.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
     linux.no_new_privileges()
     os.umask(0o022)
     _make_folders()
+    _name_user()
     warm = _warm(os.environ.get("SANDBOX_PRESTART", ""))
     try:
         confinement = PodConfinement()

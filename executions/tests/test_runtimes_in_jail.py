@@ -82,7 +82,7 @@ def only_case(outcome: Outcome) -> StageOutcome:
 
 @pytest.mark.parametrize("runtime", AVAILABLE, ids=lambda runtime: runtime.key)
 def test_runtime_passes_its_selftest(runtime: Runtime, backend: Backend) -> None:
-    assert selftest.run(backend, runtime, ALLOWED).problem == ""
+    assert selftest.run(backend, probe.probe(runtime), ALLOWED).problem == ""
 
 
 @pytest.mark.parametrize("runtime", AVAILABLE, ids=lambda runtime: runtime.key)

@@ -1,21 +1,26 @@
-"""Shows whether every language that this machine has really works in its sandbox."""
+"""Shows whether every language that there is really works in its sandbox.
+
+With pods that is what their image has, without one what this machine has.
+"""
 
 from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from executions import backends, runtimes
+from executions import backends, runtimes, toolchains
 from executions.management import tables
-from executions.runtimes import prepare, selftest
+from executions.runtimes import prepare, probe, selftest
 from executions.runtimes.base import Runtime
+from executions.runtimes.probe import Probe
 from executions.runtimes.selftest import Allowed, Result
+from executions.sandbox.base import Backend, SandboxError
 
 COLUMNS = {
     "Language": 24,
@@ -109,10 +114,20 @@ class Command(BaseCommand):
             if settings.SANDBOX_BACKEND != "plain":
                 raise CommandError(f"no program can be run here: {problems}")
             self.stderr.write(problems)
+        find = self._finder(backend)
         for number, runtime in enumerate(chosen, start=1):
             with tables.working(f"{number} of {len(chosen)}: {runtime.label}"):
-                result = selftest.run(backend, runtime, allowed)
+                result = selftest.run(backend, find(runtime), allowed)
             yield result
+
+    def _finder(self, backend: Backend) -> Callable[[Runtime], Probe]:
+        """Return what tells of a runtime whether it is there."""
+        if toolchains.are_here():
+            return probe.probe
+        try:
+            return selftest.Images(backend).find
+        except SandboxError as error:
+            raise CommandError(str(error)) from error
 
     def _table(self, chosen: Sequence[Runtime]) -> list[Result]:
         table, results = tables.Table(self.stdout, COLUMNS), []

@@ -11,6 +11,9 @@ from pathlib import Path
 import yaml
 from kubernetes import client, config, utils
 
+from executions.sandbox.canary import PREFIX
+from testing.deployment import Deployment
+
 BASE = Path(__file__).resolve().parents[3] / "k8s" / "base"
 SANDBOXES, PLATFORM = "coding-platform-sandboxes", "coding-platform"
 IMAGE = os.environ.get("SANDBOX_IMAGE", "coding-platform-sandbox-python:1")
@@ -74,3 +77,18 @@ def kubeconfig_of(account: str, namespace: str, folder: Path) -> Path:
     path = folder / f"{account}.kubeconfig"
     path.write_text(yaml.safe_dump(known))
     return path
+
+
+def pods_in_use(
+    deployment: Deployment, core: client.CoreV1Api, namespace: str
+) -> list[str]:
+    """Name the pods that there are, without canaries and those that wait."""
+    waiting = {
+        row["name"]
+        for row in deployment.rows(
+            "SELECT name FROM executions_sandboxpod "
+            "WHERE state IN ('starting', 'ready')"
+        )
+    }
+    names = [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
+    return [n for n in names if n not in waiting and not n.startswith(PREFIX)]

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from executions.sandbox import manifests
-from executions.sandbox.manifests import DEFAULT_PROFILES, MIB, Cluster
+from executions.sandbox.manifests import (
+    DEFAULT_PROFILES,
+    MIB,
+    SHARED_MEMORY,
+    Cluster,
+)
 
 SMALL, LARGE = DEFAULT_PROFILES
 CLUSTER = Cluster("sandboxes", {"small": "python@sha256:1", "large": "all@sha256:2"})
@@ -85,8 +90,11 @@ def test_pod_is_this_one() -> None:
                         "runAsNonRoot": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
-                    "terminationMessagePolicy": "File",
-                    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                    "terminationMessagePath": "/opt/closed/message",
+                    "volumeMounts": [
+                        {"name": "scratch", "mountPath": "/scratch"},
+                        {"name": "scratch", "mountPath": SHARED_MEMORY},
+                    ],
                 }
             ],
             "volumes": [

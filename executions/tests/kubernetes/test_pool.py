@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ from executions import controller as controllers
 from executions.controller import Allowance, Controller, Demand, Size, sizes_from
 from executions.models import SandboxPod
 from executions.pool import State, WarmPods
+from executions.sandbox.base import SandboxGone
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES, Kind
 from executions.sandbox.warm import Taken
@@ -313,6 +315,21 @@ class TestController:
             timeout_s=60,
         )
         assert one.orphans.read() == {("over",): 1, ("unknown",): 0}
+
+    def test_a_pod_goes_when_its_run_is_over_but_a_selftest_goes_on(
+        self, run: Run, pooled: KubernetesBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(controllers, "SWEEP_S", 0.2)
+        run({PYTHON: Size(2, 2)})
+        are_ready(2)
+        source = "import time; time.sleep({}); print('done')"
+        key = f"selftest-{uuid.uuid4()}"
+        test = pooled.start(spec(source.format(3), key=key, prestart="python"))
+        key = f"{uuid.uuid4()}-1"  # of an execution that there is not
+        over = pooled.start(spec(source.format(60), key=key, prestart="python"))
+        with pytest.raises(SandboxGone):
+            list(over.events())
+        assert finish(test)[0].cases[0].stdout.head == b"done\n"
 
     def test_a_run_finds_another_pod_when_its_own_is_lost(
         self,

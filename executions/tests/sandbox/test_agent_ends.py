@@ -23,7 +23,7 @@ def test_missing_command_is_no_fault_of_the_program(runner: Runner) -> None:
 
     assert case.end is End.FAILED
     assert not case.is_program_fault
-    assert case.message == "no-such-interpreter: No such file or directory"
+    assert case.message == "no-such-interpreter: not installed where programs run"
     assert case.exit_code is None
 
 

@@ -6,6 +6,7 @@ it came to its end, so that a program which never ran cannot pass as a refused o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,7 @@ class Program:
     `source` is a file of the folder `suite`; `extra` maps further paths to files of the
     same folder or, as bytes, to their content. `after` names a program that must have
     ended before, `beside` one that must be running meanwhile. `copies` are run at once.
+    `lets` are patterns of what a hostile one may achieve, as that is no escape there.
     `unboxed` programs are harmless without a sandbox, and then must not all pass.
     """
 
@@ -80,6 +82,7 @@ class Program:
     stdout: bytes | None = None
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    lets: tuple[str, ...] = ()
     reason: str = ""
     exit_code: int | None = None
     signal: int | None = None
@@ -179,10 +182,15 @@ def _text_faults(
         faults += [
             line.decode(errors="replace")[:160]
             for line in seen.text.splitlines()
-            if line.startswith(b"ACHIEVED")
+            if line.startswith(b"ACHIEVED") and not _is_let(program, line)
         ]
     faults += ["a host secret was shown" for secret in secrets if secret in seen.text]
     return faults
+
+
+def _is_let(program: Program, line: bytes) -> bool:
+    what = line.decode(errors="replace").removeprefix("ACHIEVED ").rstrip()
+    return any(re.fullmatch(pattern, what) for pattern in program.lets)
 
 
 def _short(raw: bytes) -> str:
