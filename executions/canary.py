@@ -54,9 +54,18 @@ TICK_S = 0.1
 
 
 class SandboxCheckQuerySet(models.QuerySet["SandboxCheck"]):
+    def with_age(self) -> SandboxCheckQuerySet:
+        """Let each have its `age_s`, by the database's clock alone."""
+        age = models.ExpressionWrapper(
+            Now() - models.F("checked_at"), models.DurationField()
+        )
+        rows: SandboxCheckQuerySet = self.annotate(age=age)
+        return rows
+
     def of(self, scope: str, fingerprint: str) -> SandboxCheck:
         """Return the row of these settings, made if there is none."""
-        return self.get_or_create(scope=scope, fingerprint=fingerprint)[0]
+        rows = self.with_age()
+        return rows.get_or_create(scope=scope, fingerprint=fingerprint)[0]
 
     def take(self, row: SandboxCheck) -> bool:
         """Whether a canary is due, and this process is the one to make it."""
@@ -86,13 +95,9 @@ class SandboxCheckQuerySet(models.QuerySet["SandboxCheck"]):
         )
 
     def newest(self, scope: str) -> SandboxCheck | None:
-        """Return the last proof of a scope, with its age, for those who only tell."""
-        age = models.ExpressionWrapper(
-            Now() - models.F("checked_at"), models.DurationField()
-        )
+        """Return the last proof of a scope, for those who only tell."""
         last = models.F("checked_at").desc(nulls_last=True)
-        rows: SandboxCheckQuerySet = self.filter(scope=scope).annotate(age=age)
-        return rows.order_by(last).first()
+        return self.with_age().filter(scope=scope).order_by(last).first()
 
 
 class SandboxCheck(models.Model):
@@ -150,7 +155,7 @@ class SandboxCheck(models.Model):
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the last proof; only of what newest() returned."""
+        """Seconds from the last proof to when this was read; None without either."""
         age: timedelta | None = self.__dict__.get("age")
         return None if age is None else age.total_seconds()
 
@@ -164,8 +169,10 @@ class Canary:
     """A warm.Gate that a thread of its own keeps up to date."""
 
     def __init__(self) -> None:
+        self.row: SandboxCheck | None = None
+        """What was read last."""
+        self.read_at = time.monotonic()
         self._changed = threading.Condition()
-        self._row: SandboxCheck | None = None
         self._is_open = False
         self._give_up_at = time.monotonic() + FIRST_S
         self._is_closed = threading.Event()
@@ -181,7 +188,7 @@ class Canary:
 
     def pass_through(self, is_wanted: Wanted) -> None:
         while not self._is_open:
-            row = self._row
+            row = self.row
             if row is not None and row.is_hopeless:
                 raise SandboxUnavailable(row.problem)
             if row is not None and row.checked_at is not None:
@@ -227,12 +234,12 @@ class Canary:
             objects.note_problem(row, str(error), is_hopeless=is_hopeless)
         else:
             objects.store(row, report)
-        row.refresh_from_db()
-        self._learn(row)
+        self._learn(objects.of(backend.scope, backend.fingerprint()))
 
     def _learn(self, row: SandboxCheck) -> None:
         refusal = row.refusal()
-        was_open, self._is_open, self._row = self._is_open, not refusal, row
+        was_open, self._is_open = self._is_open, not refusal
+        self.row, self.read_at = row, time.monotonic()
         if was_open and refusal:
             logger.critical("no program is run any more: %s", refusal)
         with self._changed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socket import AF_INET, AF_INET6
@@ -28,6 +28,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from executions.canary import Canary
 from executions.pool import SandboxPod, State
 from executions.sandbox.counters import BOUNDS_S, Durations
 from executions.tally import Tally
@@ -145,6 +146,37 @@ class ClusterCollector(Collector):
         yield _counter("watch_events", "Changes of pods.", (), {(): watch.events})
 
 
+class CanaryCollector(Collector):
+    """What this process knows of the last proof that pods are closed."""
+
+    def __init__(self, canary: Canary) -> None:
+        self._canary = canary
+
+    def collect(self) -> Iterable[Metric]:
+        row = self._canary.row
+        if row is None:
+            return
+        yield _gauge(
+            "canary_check",
+            "Whether a check of the last canary was well (1) or not (0).",
+            ["check"],
+            {(name,): float(check["ok"]) for name, check in row.checks.items()},
+        )
+        yield _gauge(
+            "canary_refuses",
+            "Whether programs are refused for what the last canary found (1).",
+            (),
+            {(): float(bool(row.refusal()))},
+        )
+        if row.age_s is not None:
+            yield _gauge(
+                "canary_age_seconds",
+                "Time since the last proof.",
+                (),
+                {(): row.age_s + time.monotonic() - self._canary.read_at},
+            )
+
+
 class PoolCollector(Collector):
     """The pods of the pool, counted in the database, but not for each scrape."""
 
@@ -206,8 +238,14 @@ class ControllerCollector(Collector):
 def of_worker(worker: Worker) -> list[Collector]:
     collectors: list[Collector] = [RunsCollector(worker)]
     if settings.SANDBOX_BACKEND == "kubernetes":
-        collectors.append(ClusterCollector(cast("KubernetesBackend", worker.backend)))
+        collectors += _of_pods(cast("KubernetesBackend", worker.backend))
     return collectors
+
+
+def _of_pods(backend: KubernetesBackend) -> Iterator[Collector]:
+    yield ClusterCollector(backend)
+    if isinstance(backend.gate, Canary):
+        yield CanaryCollector(backend.gate)
 
 
 def of_controller(
@@ -216,7 +254,7 @@ def of_controller(
     return [
         PoolCollector(controller.targets()),
         ControllerCollector(controller),
-        ClusterCollector(backend),
+        *_of_pods(backend),
     ]
 
 

@@ -98,7 +98,7 @@ class KubernetesBackend:
         self.cluster = cluster
         self.profiles = dict(profiles)
         self._pool = pool or NoPool()
-        self._gate = gate or OpenGate()
+        self.gate = gate or OpenGate()
         self._templates: dict[Kind, str] = {}
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
@@ -119,7 +119,7 @@ class KubernetesBackend:
     # --- a Backend -------------------------------------------------------------------
 
     def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
-        self._gate.pass_through(is_wanted)
+        self.gate.pass_through(is_wanted)
         profile = self._fitting(spec)
         spec = _within(spec, profile)
         session = self._start_warm(spec, profile, is_wanted)
@@ -353,7 +353,7 @@ class KubernetesBackend:
         with self._has_doomed:
             self._is_closed = True
             self._has_doomed.notify()
-        self._gate.close()
+        self.gate.close()
         self._undertaker.join(_CLOSE_S)
         self.watch.close()
 

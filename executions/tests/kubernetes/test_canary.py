@@ -17,6 +17,7 @@ import pytest
 from kubernetes import client
 from pytest_django import Settings
 
+from executions import metrics
 from executions.canary import Canary, SandboxCheck
 from executions.limits import MIB
 from executions.sandbox import canary, canary_probe
@@ -271,6 +272,20 @@ def test_gate_waits_for_the_first_proof(db: None) -> None:
     assert not passed.wait(0.3)
     waiting._learn(a_row())
     assert passed.wait(10)
+
+
+def test_metrics_tell_what_the_canary_found(db: None) -> None:
+    waiting = Canary()
+    collector = metrics.CanaryCollector(waiting)
+    assert list(collector.collect()) == []
+    a_row(api_server=REACHED)
+    waiting._learn(SandboxCheck.objects.of(SCOPE, "a"))
+    samples = [each for family in collector.collect() for each in family.samples]
+    told = {(each.name, *each.labels.values()): each.value for each in samples}
+    assert told["coding_platform_canary_check", "api_server"] == 0
+    assert told["coding_platform_canary_check", "memory_limit"] == 1
+    assert told["coding_platform_canary_refuses",] == 1
+    assert 0 <= told["coding_platform_canary_age_seconds",] < 60
 
 
 def test_program_that_waits_at_the_gate_may_be_cancelled(db: None) -> None:
