@@ -23,7 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from testing.servers import wait_until
 
 VERBS = ("create", "get", "delete", "patch", "list", "watch")
-ROLE = "sandbox-worker"
+ROLE = "sandbox-pods"
 TOKEN_S = 4 * 3600
 # Before those that a cluster has for service accounts.
 PRECEDENCE = 700

@@ -67,6 +67,8 @@ class Processes:
             "SANDBOX_IMAGE": options.image,
             "SANDBOX_POOL": json.dumps({"small.python": [pool, pool]}),
             "METRICS_HOST": "127.0.0.1",
+            # One is made at the start, and no other while calls are counted.
+            "SANDBOX_CANARY_S": "7200",
         }
         self.deployment = Deployment(
             controllers=1 if pool else 0,

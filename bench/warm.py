@@ -4,7 +4,8 @@ Starts PostgreSQL, Redis, web, one worker and the sandbox controller, in a names
 that is set up as docs/kubernetes.md says. One run a second while the pool is refilled;
 then as many at once as wait, with the controller held; then twice as many, with the
 controller at work: half of them drain the pool, the others need pods that are still to
-be made. Needs KUBECONFIG.
+be made. At last, with a pool of a few, ever more runs a second, as long as each finds a pod
+that waits. Needs KUBECONFIG.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from bench import floors
 from bench.client import Connection, request_bytes
 from bench.measure import NO_WAIT, OK, WAIT, Samples, spans
 from testing.deployment import Deployment
-from testing.servers import wait_until
+from testing.scrape import told
+from testing.servers import free_port, wait_until
 
 READY = "SELECT count(*) AS n FROM executions_sandboxpod WHERE state = 'ready'"
+PROVEN = "SELECT 1 FROM executions_sandboxcheck WHERE checked_at IS NOT NULL"
 READY_S = 240.0
 PERIOD_S = 1.0
+RATES = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+RATE_S = 40.0
+FEW = 6
 FINAL = ("finished", "cancelled")
 FROM_CLAIM = ("claim to sandbox", "sandbox to first output", "first output to end")
 
@@ -43,11 +49,23 @@ class Pods:
         )
 
     def wait_for(self, count: int) -> None:
+        """Wait for pods, and for the canary without which none is used."""
         wait_until(
-            lambda: self.deployment.rows(READY)[0]["n"] >= count,
+            lambda: self.deployment.rows(PROVEN) != [], "a canary", timeout_s=READY_S
+        )
+        wait_until(
+            lambda: self.waiting() >= count,
             f"{count} pods ready",
             timeout_s=READY_S,
         )
+
+    def waiting(self) -> int:
+        return int(self.deployment.rows(READY)[0]["n"])
+
+    def colds(self) -> float:
+        """Return how many runs have not found a pod that waited."""
+        metrics = told(f"http://127.0.0.1:{self.deployment.env['METRICS_PORT']}")
+        return metrics.get(("sandbox_starts_total", "small.python", "cold"), 0)
 
     def hello(self, connection: Connection) -> tuple[float, dict[str, Any], float]:
         """Run one; return the seconds it took, the answer, and when it was sent."""
@@ -98,6 +116,40 @@ def drained(pods: Pods, size: int) -> Samples:
     return at_once(pods, "drained", 2 * size)
 
 
+def sustained(pods: Pods) -> list[tuple[float, Samples]]:
+    """Raise the rate as long as every run of RATE_S finds a pod that waits."""
+    (controller,) = pods.deployment.controllers
+    controller.stop()
+    controller.env["SANDBOX_POOL"] = json.dumps({"small.python": [FEW, FEW]})
+    controller.start()
+    connection = Connection(pods.deployment.port)
+    while pods.waiting() > FEW:
+        pods.hello(connection)
+    found = []
+    for rate in RATES:
+        pods.wait_for(FEW)
+        colds = pods.colds()
+        samples = at_rate(pods, rate)
+        if pods.colds() > colds:
+            break
+        found.append((rate, samples))
+    return found
+
+
+def at_rate(pods: Pods, rate: float) -> Samples:
+    """So many runs a second, whether the ones before have ended or not."""
+    count = round(rate * RATE_S)
+    connections = [Connection(pods.deployment.port) for _ in range(count)]
+    began = time.monotonic()
+
+    def run(number: int) -> float:
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        return pods.hello(connections[number])[0] * 1000
+
+    with ThreadPoolExecutor(count) as threads:
+        return Samples(f"{rate}/s", "ms", list(threads.map(run, range(count))))
+
+
 def at_once(pods: Pods, name: str, count: int) -> Samples:
     connections = [Connection(pods.deployment.port) for _ in range(count)]
     with ThreadPoolExecutor(count) as threads:
@@ -111,6 +163,7 @@ def main() -> None:
     parser.add_argument("--image", default=os.environ.get("SANDBOX_IMAGE", ""))
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--burst", type=int, default=30)
+    parser.add_argument("--sustained", action="store_true", help="5 minutes more")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     settings = {
@@ -119,15 +172,23 @@ def main() -> None:
         "SANDBOX_NAMESPACE": options.namespace,
         "SANDBOX_IMAGE": options.image,
         "SANDBOX_POOL": json.dumps({"small.python": [options.burst, options.burst]}),
+        "METRICS_HOST": "127.0.0.1",
+        "METRICS_PORT": str(free_port()),
     }
     with Deployment(
-        controllers=1, concurrency=2 * options.burst, settings=settings
+        controllers=1,
+        concurrency=2 * options.burst,
+        settings=settings,
+        controller_settings={"METRICS_PORT": "0"},
     ) as deployment:
         pods = Pods(deployment)
         pods.wait_for(options.burst)
         taken = steady(pods, options.count)
         for samples in (burst(pods, options.burst), drained(pods, options.burst)):
             taken[samples.name] = samples
+        rates = sustained(pods) if options.sustained else []
+    for rate, samples in rates:
+        taken[f"{rate} a second"] = samples
     if options.json:
         print(json.dumps({name: samples.values for name, samples in taken.items()}))
         return
