@@ -4,8 +4,8 @@ Starts PostgreSQL, Redis, web, one worker and the sandbox controller, in a names
 that is set up as docs/kubernetes.md says. One run a second while the pool is refilled;
 then as many at once as wait, with the controller held; then twice as many, with the
 controller at work: half of them drain the pool, the others need pods that are still to
-be made. At last, with a pool of a few, ever more runs a second, as long as each finds a pod
-that waits. Needs KUBECONFIG.
+be made. At last, with a pool of a few, ever more runs a second, as long as each finds
+a pod that waits. Needs KUBECONFIG.
 """
 
 from __future__ import annotations
