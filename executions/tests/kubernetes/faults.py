@@ -102,8 +102,23 @@ def lose_the_api_server(faulty: Faulty, rng: random.Random) -> str:
     pause(rng, 0.5, 3)
     faulty.faults.is_down = True
     away_s = rng.uniform(20, 60)
-    time.sleep(away_s)
-    return f"away for {away_s:.0f} s, {faulty.check()}"
+    return f"away for {away_s:.0f} s, {outlast(faulty, rng, away_s)}"
+
+
+def outlast(faulty: Faulty, rng: random.Random, seconds: float) -> str:
+    """Let a fault last, and in every other round a worker start meanwhile; check."""
+    is_restarted = rng.random() < 1 / 2
+    worker = rng.choice(faulty.deployment.workers)
+    before_s = rng.uniform(0, seconds / 2)
+    time.sleep(before_s)
+    if is_restarted:
+        worker.kill()
+        worker.start(wait=False)
+    time.sleep(seconds - before_s)
+    faulty.faults.heal()
+    worker.wait_ready()
+    told = faulty.check(failures=len(faulty.load.accepted) if is_restarted else 0)
+    return f"a worker started meanwhile: {is_restarted}, {told}"
 
 
 def expired(verbs: tuple[str, ...]) -> Callable[[Request], Refusal | None]:
@@ -117,8 +132,7 @@ def expire_the_token(faulty: Faulty, rng: random.Random) -> str:
     pause(rng, 0.5, 3)
     faulty.faults.refuse = expired(("create", "get", "delete", "list", "watch"))
     expired_s = rng.uniform(15, 40)
-    time.sleep(expired_s)
-    return f"expired for {expired_s:.0f} s, {faulty.check()}"
+    return f"expired for {expired_s:.0f} s, {outlast(faulty, rng, expired_s)}"
 
 
 @scenario("api-stall")
