@@ -218,8 +218,10 @@ class Api:
             if now - self._renewed_at < _RENEW_EVERY_S:
                 return
             self._renewed_at = now
+        before = self._core
         with contextlib.suppress(SandboxUnavailable):
             self._core = _client(self._connections)
+            before.api_client.rest_client.pool_manager.clear()
 
 
 def _client(connections: int) -> client.CoreV1Api:

@@ -22,15 +22,12 @@ from executions.tests.kubernetes import (  # noqa: F401 - they register themselv
     pod_faults,
 )
 from executions.tests.kubernetes.deployments import (
-    ALONE,
     SCENARIOS,
     Faulty,
     pause,
     scenario,
 )
 from testing.api_proxy import Refusal, Request
-
-__all__ = ["ALONE", "SCENARIOS"]
 
 ROUNDS_IN_ONE = 10
 
@@ -166,9 +163,9 @@ def break_the_watch(faulty: Faulty, rng: random.Random) -> str:
 if __name__ == "__main__":
     sys.exit(
         main(
-            SCENARIOS,
+            {row: rounds.opened for row, rounds in SCENARIOS.items()},
             "executions.tests.kubernetes.faults",
-            alone=ALONE,
+            alone=[row for row, rounds in SCENARIOS.items() if rounds.is_alone],
             apart=ROUNDS_IN_ONE,
         )
     )
