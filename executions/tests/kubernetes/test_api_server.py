@@ -19,7 +19,8 @@ from executions.sandbox.base import NoSandboxNow
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES
 from executions.tests.core.conftest import beside
-from executions.tests.kubernetes.conftest import SECRET, cluster_of
+from executions.tests.kubernetes.conftest import SECRET, Make, cluster_of, spec
+from executions.tests.sandbox.conftest import finish
 from testing.api_proxy import ApiProxy, Refusal, through_a_proxy
 from testing.servers import wait_until
 
@@ -53,6 +54,20 @@ def test_server_that_is_away_says_nothing_of_what_can_run(
     proxy.faults.heal()
     wait_until(lambda: behind.watch.wait_listed(1), "the pods listed")
     assert behind.problems() == []
+
+
+def test_run_is_followed_while_the_server_is_away(
+    proxy: ApiProxy, behind: KubernetesBackend, make: Make
+) -> None:
+    proxy.faults.heal()
+    run_spec = spec("import time; time.sleep(20); print('done')")
+    session = make().start(run_spec)
+    name = f"exec-{run_spec.key}"
+    wait_until(lambda: behind._known(name) is not None, "the other worker knows")
+    session.detach()
+    proxy.faults.is_down = True
+    outcome, _ = finish(behind.attach(run_spec.key))
+    assert outcome.cases[0].stdout.head == b"done\n"
 
 
 def test_server_that_refuses_is_a_problem(
