@@ -135,7 +135,7 @@ class Api:
             self._renew_after(error)
             if error.status == 403:  # noqa: PLR2004
                 raise _refused(error) from error
-            raise
+            raise NoSandboxNow(_text(error)) from error
         found = json.loads(answer.data)
         return found["items"], found["metadata"]["resourceVersion"]
 

@@ -324,7 +324,7 @@ class KubernetesBackend:
             return []
         # For all that time: a server that has just started refuses everybody.
         problem = self.watch.problem
-        if isinstance(problem, SandboxUnavailable):
+        if type(problem) is SandboxUnavailable:
             return [str(problem)]
         raise NoSandboxNow(f"the API server cannot be asked for pods: {problem}")
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from django.core.management import CommandError, call_command
 from kubernetes import client, config
 
 from executions import backends, worker
@@ -56,6 +57,16 @@ def test_server_that_is_away_says_nothing_of_what_can_run(
     assert behind.problems() == []
 
 
+def test_server_that_knows_nobody_may_yet_do_so(
+    proxy: ApiProxy, behind: KubernetesBackend
+) -> None:
+    proxy.faults.refuse = lambda _: Refusal(401, "Unauthorized", "who are you?")
+    proxy.faults.is_down = False
+    wait_until(lambda: "who are you?" in str(behind.watch.problem), "told why")
+    with pytest.raises(NoSandboxNow, match=r"\A[^\n]*who are you[^\n]*\Z"):
+        behind.problems()
+
+
 def test_run_is_followed_while_the_server_is_away(
     proxy: ApiProxy, behind: KubernetesBackend, make: Make
 ) -> None:
@@ -79,6 +90,15 @@ def test_server_that_refuses_is_a_problem(
     wait_until(lambda: "nobody may" in str(behind.watch.problem), "told why")
     (problem,) = behind.problems()
     assert "nobody may list pods" in problem
+
+
+def test_cluster_that_is_not_known_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    settings.SANDBOX_BACKEND = "kubernetes"
+    with pytest.raises(CommandError, match="no cluster is known"):
+        call_command("run_sandbox_controller")
 
 
 def test_worker_waits_for_the_server_as_it_does_for_the_database(
