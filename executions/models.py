@@ -20,6 +20,7 @@ from django.db.models.functions import Cast, Now
 from executions import sql
 from executions.leases import Lease
 from executions.pool import SandboxPod
+from executions.sandbox.base import ANYWHERE
 from executions.verdicts import Verdict
 from platform_site.connections import statement
 
@@ -258,10 +259,18 @@ class ExecutionQuerySet(models.QuerySet["Execution"]):
         return self.due().order_by("due_at").values_list("pk", flat=True).first()
 
     def out_of_reach(self) -> ExecutionQuerySet:
-        """Runs whose owner is gone, and nobody came who could reach their sandbox."""
+        """Runs whose owner is gone, and nobody came who could reach their sandbox.
+
+        A machine may never come back; those who keep pods do, and the pods live on.
+        """
         late = Now() - timedelta(seconds=settings.DEADLINE_GRACE_S)
+        too_late = Now() - timedelta(seconds=settings.SANDBOX_PATIENCE_S)
+        is_anywhere = models.Q(sandbox__startswith=ANYWHERE)
+        is_late = models.Q(deadline_at__lt=late) & ~is_anywhere
         return self.filter(
-            status__in=ACTIVE, lease_until__lt=Now(), deadline_at__lt=late
+            is_late | models.Q(deadline_at__lt=too_late),
+            status__in=ACTIVE,
+            lease_until__lt=Now(),
         )
 
     def requeue_all(self) -> int:

@@ -139,7 +139,7 @@ class Api:
             self._renew_after(error)
             if error.status == 403:  # noqa: PLR2004
                 raise _refused(error) from error
-            raise
+            raise NoSandboxNow(_text(error)) from error
         found = json.loads(answer.data)
         return found["items"], found["metadata"]["resourceVersion"]
 
@@ -235,8 +235,10 @@ class Api:
             if now - self._renewed_at < _RENEW_EVERY_S:
                 return
             self._renewed_at = now
+        before = self._core
         with contextlib.suppress(SandboxUnavailable):
             self._core = _client(self._connections)
+            before.api_client.rest_client.pool_manager.clear()
 
 
 def _client(connections: int) -> client.CoreV1Api:

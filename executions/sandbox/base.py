@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from executions.limits import Limits
 
@@ -212,6 +212,10 @@ Wanted = Callable[[], bool]
 def always() -> bool:
     """Be the Wanted of who does not change its mind."""
     return True
+
+
+ANYWHERE: Final = "pods:"
+"""How the scopes begin whose sandboxes are on no machine of a worker's."""
 
 
 class Backend(Protocol):

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
+    ANYWHERE,
     Command,
     NeverStarted,
     NoSandboxNow,
@@ -94,7 +95,7 @@ class KubernetesBackend:
         pool: Pool | None = None,
         gate: Gate | None = None,
     ) -> None:
-        self.scope = f"pods:{cluster.namespace}"
+        self.scope = f"{ANYWHERE}{cluster.namespace}"
         self.cluster = cluster
         self.profiles = dict(profiles)
         self._pool = pool or NoPool()
@@ -239,10 +240,10 @@ class KubernetesBackend:
             fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
             pod = self.api.create(fence, is_wanted)
         except NoSandboxNow:
-            if taken is None:
+            # Where its address is known: it may well be there.
+            if (known := taken or self._known(name)) is None:
                 raise
-            # Its address is known, and it may well be there.
-            return self._attach_at(taken, key, is_wanted)
+            return self._attach_at(known, key, is_wanted)
         self.watch.tell(pod)
         if pods.is_fenced(pod):
             raise SandboxGone(f"there is no pod of {key}")
@@ -272,6 +273,13 @@ class KubernetesBackend:
         fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
         if not pods.is_fenced(self.api.create(fence, is_wanted)):
             raise SandboxUnavailable(f"there is another pod {name}")
+
+    def _known(self, name: str) -> Taken | None:
+        """Return where the agent of a pod listens, if the watch has told."""
+        seen = self.watch.get(name)
+        if seen is None or seen.is_gone or not pods.address(seen.pod):
+            return None
+        return Taken(name, pods.uid(seen.pod), pods.address(seen.pod))
 
     def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
         _insist_on(is_wanted)
@@ -345,7 +353,7 @@ class KubernetesBackend:
             return []
         # For all that time: a server that has just started refuses everybody.
         problem = self.watch.problem
-        if isinstance(problem, SandboxUnavailable):
+        if type(problem) is SandboxUnavailable:
             return [str(problem)]
         raise NoSandboxNow(f"the API server cannot be asked for pods: {problem}")
 

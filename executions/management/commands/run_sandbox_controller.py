@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from executions import backends
 from executions.controller import Controller, sizes_from
+from executions.sandbox.base import SandboxUnavailable
 
 
 class Command(BaseCommand):
@@ -18,7 +19,10 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> str:
         if settings.SANDBOX_BACKEND != "kubernetes":
             raise CommandError("SANDBOX_BACKEND is not kubernetes: there are no pods.")
-        backend = backends.pods()
+        try:
+            backend = backends.pods()
+        except SandboxUnavailable as error:
+            raise CommandError(str(error)) from error
         try:
             sizes = sizes_from(settings.SANDBOX_POOL, backend.profiles)
         except ValueError as error:

@@ -51,6 +51,15 @@ def test_a_lost_machine_has_until_the_deadline_and_a_grace(lost: Execution) -> N
     assert services.give_up_unreachable() == 0
 
 
+@pytest.mark.parametrize(("minutes", "given_up"), [(20, 0), (40, 1)])
+def test_a_run_in_a_pod_has_all_the_time_that_a_pod_may_be_waited_for(
+    lost: Execution, minutes: int, given_up: int
+) -> None:
+    late = Now() - timedelta(minutes=minutes)
+    Execution.objects.update(sandbox="pods:sandboxes", deadline_at=late)
+    assert services.give_up_unreachable() == given_up
+
+
 def test_an_owned_run_is_nobody_elses_business(lost: Execution) -> None:
     Execution.objects.update(lease_until=Now() + timedelta(seconds=5))
     assert services.give_up_unreachable() == 0

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kubernetes import client
 
@@ -269,11 +270,30 @@ class Faulty:
 
 
 Round = Callable[[Faulty, random.Random], str]
-Rounds = Callable[[], contextlib.AbstractContextManager[Scenario]]
+
+
+class Rounds(NamedTuple):
+    """What happens in each round of a scenario, and deployed()'s options for it.
+
+    One that `is_alone` runs only when it is named: nobody else can use the node then.
+    """
+
+    function: Round
+    options: Mapping[str, Any]
+    is_alone: bool
+
+    def once(self, faulty: Faulty, rng: random.Random) -> str:
+        with faulty.under_load(rng):
+            return self.function(faulty, rng)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Scenario]:
+        """Bring up a deployment; yield what puts one round of faults on it."""
+        with deployed(**self.options) as faulty:
+            yield lambda rng: self.once(faulty, rng)
+
 
 SCENARIOS: dict[str, Rounds] = {}
-ALONE: set[str] = set()
-"""Scenarios that run only when they are named: nobody else can use the node then."""
 
 
 def scenario(
@@ -282,24 +302,37 @@ def scenario(
     """Register what happens in one round; `options` are deployed()'s."""
 
     def register(function: Round) -> Round:
-        SCENARIOS[row] = lambda: rounds_of(function, **options)
-        if is_alone:
-            ALONE.add(row)
+        SCENARIOS[row] = Rounds(function, options, is_alone)
         return function
 
     return register
 
 
-@contextlib.contextmanager
-def rounds_of(function: Round, **options: Any) -> Iterator[Scenario]:
-    """Bring up a deployment; yield what puts one round of faults on it."""
-    with deployed(**options) as faulty:
+class Shared:
+    """A deployment that scenarios with the same options use one after the other."""
 
-        def once(rng: random.Random) -> str:
-            with faulty.under_load(rng):
-                return function(faulty, rng)
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._options: Mapping[str, Any] | None = None
+        self._faulty: Faulty | None = None
 
-        yield once
+    def once(self, rounds: Rounds, rng: random.Random) -> str:
+        """Put one round of faults on it; one that fails ends it, too."""
+        try:
+            if self._faulty is None or rounds.options != self._options:
+                self.close()
+                self._options = rounds.options
+                self._faulty = self._stack.enter_context(deployed(**rounds.options))
+            return rounds.once(self._faulty, rng)
+        except BaseException:
+            self._faulty = None
+            # Its folder stays, with the logs.
+            self._stack.__exit__(*sys.exc_info())
+            raise
+
+    def close(self) -> None:
+        self._faulty = None
+        self._stack.close()
 
 
 @contextlib.contextmanager

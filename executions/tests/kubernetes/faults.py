@@ -22,15 +22,12 @@ from executions.tests.kubernetes import (  # noqa: F401 - they register themselv
     pod_faults,
 )
 from executions.tests.kubernetes.deployments import (
-    ALONE,
     SCENARIOS,
     Faulty,
     pause,
     scenario,
 )
 from testing.api_proxy import Refusal, Request
-
-__all__ = ["ALONE", "SCENARIOS"]
 
 ROUNDS_IN_ONE = 10
 
@@ -102,8 +99,23 @@ def lose_the_api_server(faulty: Faulty, rng: random.Random) -> str:
     pause(rng, 0.5, 3)
     faulty.faults.is_down = True
     away_s = rng.uniform(20, 60)
-    time.sleep(away_s)
-    return f"away for {away_s:.0f} s, {faulty.check()}"
+    return f"away for {away_s:.0f} s, {outlast(faulty, rng, away_s)}"
+
+
+def outlast(faulty: Faulty, rng: random.Random, seconds: float) -> str:
+    """Let a fault last, and in every other round a worker start meanwhile; check."""
+    is_restarted = rng.random() < 1 / 2
+    worker = rng.choice(faulty.deployment.workers)
+    before_s = rng.uniform(0, seconds / 2)
+    time.sleep(before_s)
+    if is_restarted:
+        worker.kill()
+        worker.start(wait=False)
+    time.sleep(seconds - before_s)
+    faulty.faults.heal()
+    worker.wait_ready()
+    told = faulty.check(failures=len(faulty.load.accepted) if is_restarted else 0)
+    return f"a worker started meanwhile: {is_restarted}, {told}"
 
 
 def expired(verbs: tuple[str, ...]) -> Callable[[Request], Refusal | None]:
@@ -117,8 +129,7 @@ def expire_the_token(faulty: Faulty, rng: random.Random) -> str:
     pause(rng, 0.5, 3)
     faulty.faults.refuse = expired(("create", "get", "delete", "list", "watch"))
     expired_s = rng.uniform(15, 40)
-    time.sleep(expired_s)
-    return f"expired for {expired_s:.0f} s, {faulty.check()}"
+    return f"expired for {expired_s:.0f} s, {outlast(faulty, rng, expired_s)}"
 
 
 @scenario("api-stall")
@@ -152,9 +163,9 @@ def break_the_watch(faulty: Faulty, rng: random.Random) -> str:
 if __name__ == "__main__":
     sys.exit(
         main(
-            SCENARIOS,
+            {row: rounds.opened for row, rounds in SCENARIOS.items()},
             "executions.tests.kubernetes.faults",
-            alone=ALONE,
+            alone=[row for row, rounds in SCENARIOS.items() if rounds.is_alone],
             apart=ROUNDS_IN_ONE,
         )
     )

@@ -66,7 +66,7 @@ def lose_the_node(faulty: Faulty, rng: random.Random) -> str:
     ends their pods, get another attempt.
     """
     pause(rng, 0.5, 3)
-    lost_s = rng.uniform(65, 120)
+    lost_s = rng.uniform(75, 120)
     with silence(lost_s):
         time.sleep(lost_s / 2)
         wait_until(

@@ -48,7 +48,7 @@ def lose(
     That run, and no other, gets another attempt.
     """
     pause(rng, 0.5, 4)
-    run = faulty.submit(LONG)
+    run = faulty.submit(LONG, limits={"wall_time_ms": 60_000})
     name = faulty.pod_of(run)
     pause(rng, 0, 3)
     take_away(faulty, name)

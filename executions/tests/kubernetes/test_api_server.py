@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from django.core.management import CommandError, call_command
 from kubernetes import client, config
 
 from executions import backends, worker
@@ -19,7 +20,8 @@ from executions.sandbox.base import NoSandboxNow
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES
 from executions.tests.core.conftest import beside
-from executions.tests.kubernetes.conftest import SECRET, cluster_of
+from executions.tests.kubernetes.conftest import SECRET, Make, cluster_of, spec
+from executions.tests.sandbox.conftest import finish
 from testing.api_proxy import ApiProxy, Refusal, through_a_proxy
 from testing.servers import wait_until
 
@@ -55,6 +57,30 @@ def test_server_that_is_away_says_nothing_of_what_can_run(
     assert behind.problems() == []
 
 
+def test_server_that_knows_nobody_may_yet_do_so(
+    proxy: ApiProxy, behind: KubernetesBackend
+) -> None:
+    proxy.faults.refuse = lambda _: Refusal(401, "Unauthorized", "who are you?")
+    proxy.faults.is_down = False
+    wait_until(lambda: "who are you?" in str(behind.watch.problem), "told why")
+    with pytest.raises(NoSandboxNow, match=r"\A[^\n]*who are you[^\n]*\Z"):
+        behind.problems()
+
+
+def test_run_is_followed_while_the_server_is_away(
+    proxy: ApiProxy, behind: KubernetesBackend, make: Make
+) -> None:
+    proxy.faults.heal()
+    run_spec = spec("import time; time.sleep(20); print('done')")
+    session = make().start(run_spec)
+    name = f"exec-{run_spec.key}"
+    wait_until(lambda: behind._known(name) is not None, "the other worker knows")
+    session.detach()
+    proxy.faults.is_down = True
+    outcome, _ = finish(behind.attach(run_spec.key))
+    assert outcome.cases[0].stdout.head == b"done\n"
+
+
 def test_server_that_refuses_is_a_problem(
     proxy: ApiProxy, behind: KubernetesBackend
 ) -> None:
@@ -64,6 +90,15 @@ def test_server_that_refuses_is_a_problem(
     wait_until(lambda: "nobody may" in str(behind.watch.problem), "told why")
     (problem,) = behind.problems()
     assert "nobody may list pods" in problem
+
+
+def test_cluster_that_is_not_known_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    settings.SANDBOX_BACKEND = "kubernetes"
+    with pytest.raises(CommandError, match="no cluster is known"):
+        call_command("run_sandbox_controller")
 
 
 def test_worker_waits_for_the_server_as_it_does_for_the_database(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Iterator
 
 import pytest
 
 from executions.sandbox.manifests import uid_of
+from executions.tests.kubernetes import faults  # noqa: F401 - it has the scenarios
 from executions.tests.kubernetes.clusters import IMAGE
-from executions.tests.kubernetes.faults import ALONE, SCENARIOS
+from executions.tests.kubernetes.deployments import SCENARIOS, Shared
 from testing.deployment import Client, Deployment
 from testing.scrape import told
 from testing.servers import free_port, wait_until
@@ -100,9 +102,22 @@ def test_metrics_tell_of_a_run_in_a_pod_that_waited(namespace: str) -> None:
         assert orphans == [0, 0]
 
 
-@pytest.mark.parametrize("row", [row for row in SCENARIOS if row not in ALONE])
-def test_fault(row: str) -> None:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Shared]:
+    made = Shared()
+    yield made
+    made.close()
+
+
+# Those that can share a deployment, one after the other.
+ROWS = sorted(
+    (row for row, rounds in SCENARIOS.items() if not rounds.is_alone),
+    key=lambda row: str(SCENARIOS[row].options),
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_fault(row: str, shared: Shared) -> None:
     seed = secrets.randbelow(2**31)
     print(f"python -m executions.tests.kubernetes.faults {row} --seed {seed}")
-    with SCENARIOS[row]() as once:
-        print(once(random.Random(seed)))
+    print(shared.once(SCENARIOS[row], random.Random(seed)))
