@@ -101,7 +101,7 @@ def main() -> None:
         if n:  # the first one warms up
             for name, value in turn.items():
                 samples.setdefault(name, Samples(name, "ms")).values.append(value)
-    calls = dict(backend.api.calls)
+    calls = {" ".join(call): n for call, n in backend.api.calls.read().items()}
     backend.close()
     if options.json:
         values = {name: taken.values for name, taken in samples.items()}

@@ -2,7 +2,9 @@
 
 Starts PostgreSQL, Redis, web, one worker and the sandbox controller, in a namespace
 that is set up as docs/kubernetes.md says. One run a second while the pool is refilled;
-then as many at once as wait, with the controller held. Needs KUBECONFIG.
+then as many at once as wait, with the controller held; then twice as many, with the
+controller at work: half of them drain the pool, the others need pods that are still to
+be made. Needs KUBECONFIG.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from rich.table import Table
 
 from bench import floors
 from bench.client import Connection, request_bytes
-from bench.measure import OK, WAIT, Samples, spans
+from bench.measure import NO_WAIT, OK, WAIT, Samples, spans
 from testing.deployment import Deployment
 from testing.servers import wait_until
 
 READY = "SELECT count(*) AS n FROM executions_sandboxpod WHERE state = 'ready'"
 READY_S = 240.0
 PERIOD_S = 1.0
+FINAL = ("finished", "cancelled")
 FROM_CLAIM = ("claim to sandbox", "sandbox to first output", "first output to end")
 
 
@@ -50,6 +53,10 @@ class Pods:
         """Run one; return the seconds it took, the answer, and when it was sent."""
         sent_at, began = time.time(), time.perf_counter()
         answer = connection.post(self.request)
+        while answer.get("status") not in FINAL:
+            # No request waits for longer than a minute.
+            path = f"{NO_WAIT}/{answer['id']}?wait=60"
+            answer = self.deployment.client().request("GET", path).body
         took = time.perf_counter() - began
         if answer.get("verdict") != OK:
             raise AssertionError(f"a hello was not ok: {answer}")
@@ -80,12 +87,22 @@ def burst(pods: Pods, size: int) -> Samples:
     (controller,) = pods.deployment.controllers
     os.kill(controller.pid, signal.SIGSTOP)
     try:
-        connections = [Connection(pods.deployment.port) for _ in range(size)]
-        with ThreadPoolExecutor(size) as threads:
-            answers = list(threads.map(pods.hello, connections))
+        return at_once(pods, "burst", size)
     finally:
         os.kill(controller.pid, signal.SIGCONT)
-    return Samples("burst", "ms", [took * 1000 for took, _, _ in answers])
+
+
+def drained(pods: Pods, size: int) -> Samples:
+    """Twice as many at once as pods wait."""
+    pods.wait_for(size)
+    return at_once(pods, "drained", 2 * size)
+
+
+def at_once(pods: Pods, name: str, count: int) -> Samples:
+    connections = [Connection(pods.deployment.port) for _ in range(count)]
+    with ThreadPoolExecutor(count) as threads:
+        answers = list(threads.map(pods.hello, connections))
+    return Samples(name, "ms", [took * 1000 for took, _, _ in answers])
 
 
 def main() -> None:
@@ -104,21 +121,25 @@ def main() -> None:
         "SANDBOX_POOL": json.dumps({"small.python": [options.burst, options.burst]}),
     }
     with Deployment(
-        controllers=1, concurrency=options.burst, settings=settings
+        controllers=1, concurrency=2 * options.burst, settings=settings
     ) as deployment:
         pods = Pods(deployment)
         pods.wait_for(options.burst)
         taken = steady(pods, options.count)
-        taken["burst"] = burst(pods, options.burst)
+        for samples in (burst(pods, options.burst), drained(pods, options.burst)):
+            taken[samples.name] = samples
     if options.json:
         print(json.dumps({name: samples.values for name, samples in taken.items()}))
         return
     floor = taken["bubblewrap"].median
-    table = Table(title=f"{options.count} runs, one a second; {options.burst} at once")
-    for column in ("", "p50, ms", "p90", "p99", "p50 / bubblewrap", "p99 / bubblewrap"):
+    sizes = f"burst of {options.burst}, drained by {2 * options.burst}"
+    table = Table(title=f"{options.count} runs, one a second; {sizes}")
+    columns = ("p50, ms", "p90", "p99", "all", "p50 / bubblewrap", "p99 / bubblewrap")
+    for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left")
     for name, samples in taken.items():
         numbers = [samples.median, samples.percentile(0.9), samples.percentile(0.99)]
+        numbers.append(max(samples.values))
         ratios = [samples.median / floor, samples.percentile(0.99) / floor]
         cells = [*(f"{n:.1f}" for n in numbers), *(f"{r:.2f}" for r in ratios)]
         table.add_row(name, *cells)

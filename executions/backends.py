@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from executions.sandbox.base import Backend
+from executions.sandbox.base import Backend, NoSandboxNow
+
+if TYPE_CHECKING:
+    from executions.sandbox.kubernetes import KubernetesBackend
 
 _lock = threading.Lock()
 _current: Backend | None = None
@@ -20,6 +24,14 @@ def current() -> Backend:
         if _current is None:
             _current = _make()
         return _current
+
+
+def problems() -> str:
+    """Return in one line what keeps programs from running here; "" when nothing."""
+    try:
+        return "; ".join(current().problems())
+    except NoSandboxNow as error:
+        return str(error)
 
 
 def use(backend: Backend | None) -> Backend | None:
@@ -45,10 +57,7 @@ def _make() -> Backend:
 
         return jails.from_settings(settings)
     if name == "kubernetes":
-        from executions.pool import WarmPods  # noqa: PLC0415
-        from executions.sandbox import kubernetes  # noqa: PLC0415
-
-        return kubernetes.from_settings(settings, WarmPods())
+        return pods()
     if name == "plain":
         from executions.sandbox import plain  # noqa: PLC0415
 
@@ -58,3 +67,15 @@ def _make() -> Backend:
 
         return fake.FakeSandbox()
     raise ImproperlyConfigured(f"SANDBOX_BACKEND={name} is not known")
+
+
+def pods() -> KubernetesBackend:
+    """Return a new backend of pods, with its pool and its canary."""
+    from executions.canary import Canary  # noqa: PLC0415
+    from executions.pool import WarmPods  # noqa: PLC0415
+    from executions.sandbox import kubernetes  # noqa: PLC0415
+
+    canary = Canary()
+    backend = kubernetes.from_settings(settings, WarmPods(), canary)
+    canary.watch_over(backend)
+    return backend

@@ -23,6 +23,7 @@ from executions import sql
 from executions.models import Execution
 from executions.pool import Counts, SandboxPod, State
 from executions.sandbox import pods
+from executions.sandbox.counters import Counters
 from executions.sandbox.kubernetes import WARM_PREFIX, KubernetesBackend
 from executions.sandbox.manifests import KEY_LABEL, PROFILE_LABEL, Kind, Profile
 from executions.sandbox.watch import Seen
@@ -45,6 +46,9 @@ CREATES_PER_S = 10.0
 BURST = 25
 STARTING_MOST = 20
 THREADS = 8
+OVER = "over"
+UNKNOWN = "unknown"
+"""Why a pod was an orphan: its run is over, or no row knows of it."""
 _LOCK = 0x506F6F6C  # any number that nobody else locks
 _RATE_S = 30.0
 _MARGIN_S = 1.0
@@ -112,6 +116,7 @@ class Controller:
         self._kinds = {kind.name: kind for kind in sizes}
         self._templates = {k.name: backend.template(k) for k in sizes}
         self.demands = {name: Demand() for name in self._kinds}
+        self.orphans = Counters((OVER,), (UNKNOWN,))
         self._allowance = Allowance(BURST, CREATES_PER_S)
         self._held_until = dict.fromkeys(self._kinds, 0.0)
         # Apart: agents may be slow to answer, and nothing shall wait for that.
@@ -121,6 +126,7 @@ class Controller:
         self._calls: dict[tuple[str, str], Future[object]] = {}
         self._not_before: dict[tuple[str, str], float] = {}
         self._arrived: set[str] = set()
+        self._over: set[str] = set()
         self._next_sweep = 0.0
         self._is_stopping = threading.Event()
 
@@ -142,6 +148,12 @@ class Controller:
         for threads in (self._threads, self._greeters):
             threads.shutdown(cancel_futures=True)
         connection.close()
+
+    def targets(self) -> dict[str, int]:
+        """Return how many pods of each kind should wait."""
+        return {
+            name: self.demands[name].target(size) for name, size in self._sizes.items()
+        }
 
     def look(self) -> None:
         """See to every row once, and to what is missing."""
@@ -174,7 +186,7 @@ class Controller:
         elif row.state == State.ENDING:
             if is_gone:
                 SandboxPod.objects.filter(name=row.name, state=State.ENDING).delete()
-            else:
+            elif seen is None or not pods.is_ending(seen.pod):
                 self._once("delete", row.name, self._deletion(row.name, row.uid))
 
     def _see_to_starting(self, row: SandboxPod, seen: Seen | None) -> None:
@@ -298,13 +310,20 @@ class Controller:
                     keys[key] = name
             elif name not in known:
                 logger.warning("pod %s is nobody's: it goes", name)
-                self._once("delete", name, self._deletion(name, pods.uid(seen.pod)))
+                self._once("delete", name, self._removal(seen, UNKNOWN))
         over = keys.keys() - Execution.objects.active(keys)
-        SandboxPod.objects.retire(
-            [busy[key] for key in over if key in busy], [State.BUSY]
-        )
+        # Not at first sight: a worker has its pod deleted just after the run is over.
+        left = [busy[key] for key in over & self._over if key in busy]
+        self._over = over
+        SandboxPod.objects.retire(left, [State.BUSY])
+        for name in left:
+            its = self._backend.watch.get(name)
+            if its is not None and not its.is_gone:
+                self.orphans.add(OVER)
         for name in (keys[key] for key in over if key not in busy):
-            self._once("delete", name, self._deletion(name, ""))
+            its = self._backend.watch.get(name)
+            if its is not None:
+                self._once("delete", name, self._removal(its, OVER))
 
     # --- calls, beside the loop ------------------------------------------------------
 
@@ -314,6 +333,14 @@ class Controller:
             kind.pod(name, self._backend.cluster, token=token)
         )
         self._backend.watch.tell(made)
+
+    def _removal(self, seen: Seen, cause: str) -> Callable[[], None]:
+        def remove() -> None:
+            self._backend.api.delete(pods.name(seen.pod), pods.uid(seen.pod))
+            if not pods.is_fenced(seen.pod):
+                self.orphans.add(cause)
+
+        return remove
 
     def _deletion(self, name: str, uid: str) -> Callable[[], None]:
         return lambda: self._backend.api.delete(name, uid)

@@ -26,6 +26,7 @@ from django.db import Error as DatabaseError
 from django.db.migrations.executor import MigrationExecutor
 
 from executions import backends, runtimes
+from executions.canary import SandboxCheck
 from executions.limits import MIB
 from executions.runtimes import prepare, probe, selftest
 from executions.sandbox.base import (
@@ -70,6 +71,8 @@ def findings() -> Iterator[Finding]:
         yield _state_folder()
         yield from _examined()
     yield _sandbox()
+    if settings.SANDBOX_BACKEND == "kubernetes" and database.state is State.OK:
+        yield _canary()
     if settings.SANDBOX_BACKEND in ("jail", "plain"):
         yield _languages()
         yield _prepared()
@@ -216,7 +219,7 @@ def _sandbox() -> Finding:
     try:
         return _run_true(backend)
     except SandboxError as error:
-        problems = "; ".join(backend.problems()) or str(error)
+        problems = backends.problems() or str(error)
         return Finding("sandbox", State.MISSING, problems, "see the parts above")
 
 
@@ -235,6 +238,21 @@ def _run_true(backend: Backend) -> Finding:
         remedy = "run no untrusted programs like this; see cgroups above"
         return Finding("sandbox", State.WARNING, found, remedy)
     return Finding("sandbox", State.OK, f"a program ran in {took_ms} ms")
+
+
+def _canary() -> Finding:
+    """Tell what the last canary found; the program above has waited for the first."""
+    remedy = "see docs/kubernetes.md, Canary"
+    row = SandboxCheck.objects.newest(f"pods:{settings.SANDBOX_NAMESPACE}")
+    refusal = row.refusal() if row else "no pod has told yet what can be reached"
+    if row is None or refusal:
+        return Finding("canary", State.MISSING, refusal, remedy)
+    told = [f"{name}: {found}" for name, found in row.warnings().items()]
+    if row.is_old:
+        told.append(f"last proven {row.age_s:.0f} s ago: {row.problem}")
+    if told:
+        return Finding("canary", State.WARNING, "; ".join(told), remedy)
+    return Finding("canary", State.OK, f"{len(row.checks)} checks, in a pod")
 
 
 def _languages() -> Finding:

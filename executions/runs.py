@@ -29,6 +29,7 @@ from executions.sandbox.base import (
     Case,
     Event,
     Finished,
+    NeverStarted,
     NoSandboxNow,
     Outcome,
     OutputChunk,
@@ -41,6 +42,7 @@ from executions.sandbox.base import (
     SourceFile,
     StageStarted,
 )
+from executions.tally import CANCELLED
 
 if TYPE_CHECKING:
     from executions.leases import Lease
@@ -73,9 +75,9 @@ class Run:
         self.lease = lease
         self.claimed_at = time.monotonic()
         # Since the claim; unknown of a run that was claimed by another worker.
-        self.sent_ms: int | None = None
-        self.first_output_ms: int | None = None
-        self.ended_ms: int | None = None
+        self.sent_ms: float | None = None
+        self.first_output_ms: float | None = None
+        self.ended_ms: float | None = None
         self._is_adopted = False
         self._is_asked_for = False
         self._is_sent = False
@@ -176,6 +178,11 @@ class Run:
                 logger.info("run %s: the lease was lost", self.execution.key)
             except SandboxUnavailable as error:
                 self._unavailable(error)
+            except NeverStarted as error:
+                # Its owner was lost, which is no fault of the run.
+                logger.info("run %s starts again: %s", self.execution.key, error)
+                self._queue_again()
+                bells.ring()
             except SandboxGone as error:
                 self.try_again(_why(error))
             except SandboxError as error:
@@ -321,20 +328,39 @@ class Run:
             lambda: objects.filter(pk=self.execution.pk, status__in=FINAL).exists()
         )
         if is_stored:
+            recorded_ms = self._elapsed_ms()
             status = "cancelled" if columns["verdict"] is None else "finished"
             self.worker.news.finish(
                 self.execution.id, News("finished", {"status": status})
             )
+            self._count(columns["verdict"], recorded_ms)
         return is_stored
 
     def _times(self) -> dict[str, int | None]:
         if self._is_adopted:
             return {}
-        return {
+        times = {
             "sent_ms": self.sent_ms,
             "first_output_ms": self.first_output_ms,
             "ended_ms": self.ended_ms,
         }
+        return {name: None if ms is None else int(ms) for name, ms in times.items()}
+
+    def _count(self, verdict: str | None, recorded_ms: float) -> None:
+        tally = self.worker.tally
+        tally.runs.add(str(verdict or CANCELLED))
+        if self._is_adopted:
+            return
+        sent, output, ended = self.sent_ms, self.first_output_ms, self.ended_ms
+        spans = {
+            "sandbox": (0.0, sent),
+            "first_output": (sent, output),
+            "program": (sent, ended),
+            "record": (ended, recorded_ms),
+        }
+        for stage, (since, until) in spans.items():
+            if since is not None and until is not None:
+                tally.stages[stage].add((until - since) / 1000)
 
     def _hand_over(self) -> None:
         """Give the run to whoever comes; nobody has to wait for the lease to end."""
@@ -376,6 +402,7 @@ class Run:
             lambda: objects.postpone(self.execution, self.lease, delay, why)
         ):
             return False
+        self.worker.tally.postponed.add()
         self.worker.ring_in(delay.total_seconds())
         return True
 
@@ -383,6 +410,7 @@ class Run:
         """Have the run started again, or give it up after too many attempts."""
         execution = self.execution
         failures = execution.failures + 1
+        self.worker.tally.failed_attempts.add()
         if failures >= settings.MAX_ATTEMPTS:
             logger.error("run %s given up: %s", execution.key, reason)
             tries = f"{failures} attempts"
@@ -418,8 +446,8 @@ class Run:
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MOST_S)
 
-    def _elapsed_ms(self) -> int:
-        return int((time.monotonic() - self.claimed_at) * 1000)
+    def _elapsed_ms(self) -> float:
+        return (time.monotonic() - self.claimed_at) * 1000
 
 
 def spec_of(execution: Execution) -> RunSpec:

@@ -43,6 +43,13 @@ def later(seconds: str) -> str:
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', ({seconds}) || ' seconds')"
 
 
+def waited_s() -> str:
+    """Return the SQL of how long a row has been due."""
+    if is_postgresql():
+        return "EXTRACT(EPOCH FROM STATEMENT_TIMESTAMP() - due_at)::float8"
+    return "(JULIANDAY('NOW') - JULIANDAY(due_at)) * 86400"
+
+
 def skip_locked() -> str:
     return "FOR UPDATE SKIP LOCKED" if is_postgresql() else ""
 
@@ -57,7 +64,7 @@ def _start(which: str) -> str:
         RETURNING {COLUMNS}, EXISTS (
             SELECT 1 FROM {TABLE} AS other WHERE other.status = 'queued'
             AND other.due_at <= {now()} AND other.id <> {TABLE}.id
-        ) AS has_more
+        ) AS has_more, {waited_s()} AS waited_s
     """  # noqa: S608 - nothing of it comes from outside
 
 
@@ -78,21 +85,21 @@ def claim_one() -> str:
 
 @cache
 def adopt_next() -> str:
-    """Parameters: lease id, owner, seconds, scope, whether expired leases count.
+    """Parameters: by how much adoptions grow, lease id, owner, seconds, scope, whether
+    it had a lease.
 
     A run that was handed over has a time but no lease.
     """
     return f"""
-        UPDATE {TABLE} SET
-            adoptions = adoptions + CASE WHEN lease_id IS NULL THEN 0 ELSE 1 END,
+        UPDATE {TABLE} SET adoptions = adoptions + %s,
             lease_id = %s, lease_owner = %s, lease_until = {later("%s")}
         WHERE id = (
             SELECT id FROM {TABLE}
             WHERE status IN ('starting', 'running') AND lease_until <= {now()}
-            AND sandbox = %s AND (lease_id IS NULL OR %s)
+            AND sandbox = %s AND (lease_id IS NOT NULL) = %s
             ORDER BY lease_until LIMIT 1 {skip_locked()}
         ) AND status IN ('starting', 'running')
-        RETURNING {COLUMNS}, FALSE AS has_more
+        RETURNING {COLUMNS}, FALSE AS has_more, 0 AS waited_s
     """  # noqa: S608
 
 

@@ -27,7 +27,8 @@ from executions.leases import Lease, Trust
 from executions.models import Execution
 from executions.news import NewsDesk
 from executions.runs import Run
-from executions.sandbox.base import Backend, SandboxError
+from executions.sandbox.base import Backend, NoSandboxNow, SandboxError
+from executions.tally import EXPIRED, HANDED_OVER, Tally
 from platform_site import connections
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Worker:
         self.channel = news_channel
         self.name = name or f"{settings.WORKER_NAME}:{os.getpid()}"
         self.news = NewsDesk(news_channel)
+        self.tally = Tally()
         self.is_stopping = threading.Event()
         self.must_leave = False
         self.hands_over = True
@@ -95,6 +97,7 @@ class Worker:
             if execution is None:
                 return
             has_more = execution.has_more
+            self.tally.waits.add(execution.waited_s)
             self.run(execution, lease)
 
     def work_on(self, pk: UUID) -> bool:
@@ -103,6 +106,7 @@ class Worker:
         execution = Execution.objects.claim(pk, lease, self.backend.scope)
         if execution is None:
             return False
+        self.tally.waits.add(execution.waited_s)
         self.run(execution, lease)
         return True
 
@@ -332,6 +336,8 @@ class Keeper:
             connections.rest()
             if execution is None:
                 return
+            cause = EXPIRED if execution.was_expired else HANDED_OVER
+            worker.tally.adopted.add(cause)
             logger.info("run %s is adopted", execution.key)
             worker.adopt(execution, lease)
 
@@ -382,20 +388,37 @@ def current() -> Worker:
 def start() -> Worker:
     """Return the worker of this process once programs can be run here.
 
-    Waits for the database. What keeps the backend from running programs ends the
-    process, in one line for each reason: such a worker would only spoil attempts.
+    Waits for the database, and for whoever knows whether programs can run. What keeps
+    the backend from running them ends the process, in one line for each reason: such a
+    worker would only spoil attempts.
     """
-    try:
-        backend = backends.current()
-        problems = backend.problems()
-    except (SandboxError, ImproperlyConfigured) as error:
-        problems = [str(error)]
+    problems = _problems()
     for problem in problems:
         logger.critical("programs cannot be run here: %s", problem)
     if problems:
         raise SystemExit(1)
     _wait_for_database()
-    return current()
+    worker = current()
+    if settings.METRICS_PORT:
+        # Imported here: nearly 1 MB that most processes do not need.
+        from executions import metrics  # noqa: PLC0415
+
+        metrics.serve(metrics.of_worker(worker))
+    return worker
+
+
+def _problems() -> list[str]:
+    is_waiting = False
+    while True:
+        try:
+            return backends.current().problems()
+        except NoSandboxNow as error:
+            if not is_waiting:
+                logger.warning("waiting for sandboxes: %s", error)
+            is_waiting = True
+            time.sleep(1)
+        except (SandboxError, ImproperlyConfigured) as error:
+            return [str(error)]
 
 
 def _wait_for_database() -> None:

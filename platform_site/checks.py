@@ -9,9 +9,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from executions.limits import LIMIT_NAMES, Limits
+from executions.sandbox.canary import CHECKS
 
 BACKENDS = ("jail", "kubernetes", "plain", "fake")
 BROKERS = ("memory://", "redis://", "rediss://")
+LAST_PORT = 65_535
 RENEWALS = 2
 """A lease has to survive that many renewals that came too late."""
 
@@ -23,6 +25,7 @@ POSITIVE = (
     "LEASE_LOOK_S",
     "MAX_ATTEMPTS",
     "SANDBOX_MAX_JAILS",
+    "SANDBOX_CANARY_S",
 )
 NOT_NEGATIVE = (
     "DEADLINE_GRACE_S",
@@ -30,6 +33,7 @@ NOT_NEGATIVE = (
     "SERVE_STOP_S",
     "RETENTION_DAYS",
     "SANDBOX_LINGER_S",
+    "METRICS_PORT",
 )
 
 
@@ -58,6 +62,10 @@ def _backend() -> Iterator[str]:
     if backend == "kubernetes":
         if "postgresql" not in settings.DATABASES["default"]["ENGINE"]:
             yield "SANDBOX_BACKEND=kubernetes needs PostgreSQL: set DATABASE_URL"
+        for name in settings.SANDBOX_CANARY_OVERRIDE:
+            if name not in CHECKS:
+                known = ", ".join(CHECKS)
+                yield f"SANDBOX_CANARY_OVERRIDE={name} is no check; known: {known}"
         if settings.CELERY_BROKER_URL.startswith("memory"):
             yield "SANDBOX_BACKEND=kubernetes needs Redis: set CELERY_BROKER_URL"
 
@@ -75,6 +83,8 @@ def _numbers() -> Iterator[str]:
     for name in NOT_NEGATIVE:
         if getattr(settings, name) < 0:
             yield f"{name} may not be negative"
+    if settings.METRICS_PORT > LAST_PORT:
+        yield f"METRICS_PORT is at most {LAST_PORT}"
 
 
 def _leases() -> Iterator[str]:

@@ -274,6 +274,10 @@ RETENTION_DAYS: int = env.int("RETENTION_DAYS", default=30)
 """Finished executions older than this are deleted; 0 keeps them for ever."""
 IDEMPOTENCY_RETENTION_HOURS: int = env.int("IDEMPOTENCY_RETENTION_HOURS", default=24)
 
+METRICS_PORT: int = env.int("METRICS_PORT", default=0)
+"""Where workers and the sandbox controller answer Prometheus; 0: they do not."""
+METRICS_HOST: str = env.str("METRICS_HOST", default="0.0.0.0")  # noqa: S104 - as WEB_BIND
+
 
 # Sandbox ----------------------------------------------------------------------------
 
@@ -321,6 +325,10 @@ SANDBOX_POOL: dict[str, Any] = env.json(
     "SANDBOX_POOL", default={"small.python": [2, 20], "large": [1, 5]}
 )
 """The least and the most pods that wait, for each profile or interpreter of one."""
+SANDBOX_CANARY_S: float = env.float("SANDBOX_CANARY_S", default=300.0)
+"""How often it is proven from inside a pod that pods are closed."""
+SANDBOX_CANARY_OVERRIDE: list[str] = env.list("SANDBOX_CANARY_OVERRIDE", default=[])
+"""Checks that may fail: programs are run all the same. See sandbox.canary.CHECKS."""
 SANDBOX_RUNTIME_CLASS: str = env.str("SANDBOX_RUNTIME_CLASS", default="")
 SANDBOX_PRIORITY_CLASS: str = env.str("SANDBOX_PRIORITY_CLASS", default="")
 SANDBOX_NODE_SELECTOR: dict[str, str] = env.dict("SANDBOX_NODE_SELECTOR", default={})

@@ -54,13 +54,21 @@ class Faults:
     """What goes wrong at the moment; all of it may be changed while in use.
 
     `refuse` may return an answer to give instead. While `is_down`, connections are
-    closed; while `is_stalled`, watches deliver nothing and are not ended.
+    closed; while `is_stalled`, watches deliver nothing and are not ended. `hold_s` says
+    for how long the answer to a call is held back, which the server has obeyed.
     """
 
     refuse: Callable[[Request], Refusal | None] = lambda _: None
+    hold_s: Callable[[Request], float] = lambda _: 0.0
     is_down: bool = False
     is_stalled: bool = False
     calls: Counter[str] = field(default_factory=Counter)
+
+    def heal(self) -> None:
+        """Let nothing go wrong any more."""
+        self.refuse = lambda _: None
+        self.hold_s = lambda _: 0.0
+        self.is_down = self.is_stalled = False
 
 
 class ApiProxy:
@@ -161,7 +169,14 @@ class _Handler(BaseHTTPRequestHandler):
             elif request.verb == "watch":
                 self._stream(answer)
             else:
-                self._answer(answer.status, answer.getheaders(), answer.read())
+                told = answer.read()
+                self._hold(request)
+                self._answer(answer.status, answer.getheaders(), told)
+
+    def _hold(self, request: Request) -> None:
+        began = time.monotonic()
+        while time.monotonic() - began < self.proxy.faults.hold_s(request):
+            time.sleep(0.05)
 
     def _verb(self) -> str:
         is_one = not urlsplit(self.path).path.endswith("/pods")

@@ -144,9 +144,12 @@ def template() -> Path:
 
 
 class Deployment:
-    """PostgreSQL, Redis, one web server, and as many workers as are asked for."""
+    """PostgreSQL, Redis, one web server, and as many workers as are asked for.
 
-    def __init__(
+    `controller_settings` are those that controllers have beside or instead.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         *,
         workers: int = 1,
@@ -154,6 +157,7 @@ class Deployment:
         concurrency: int = 8,
         controllers: int = 0,
         settings: Mapping[str, str] | None = None,
+        controller_settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="deployment-", dir="/tmp"))
         # PostgreSQL's own account has to reach its folder below.
@@ -182,6 +186,7 @@ class Deployment:
             "PYTHONUNBUFFERED": "1",
             **(settings or {}),
         }
+        self.controller_env = dict(controller_settings or {})
         self.web = self._web()
         self.workers = [self._worker(f"worker-{n}") for n in range(workers)]
         self.scheduler = self._command(
@@ -192,8 +197,14 @@ class Deployment:
         ]
         self.key = ""
 
-    def _command(self, name: str, argv: list[str], **options: Any) -> Command:
-        env = {**self.env, "WORKER_NAME": name}
+    def _command(
+        self,
+        name: str,
+        argv: list[str],
+        settings: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Command:
+        env = {**self.env, "WORKER_NAME": name, **(settings or {})}
         return Command(self.folder / name, name, argv, env, **options)
 
     def _web(self) -> Command:
@@ -214,6 +225,7 @@ class Deployment:
         return self._command(
             name,
             ["manage.py", "run_sandbox_controller"],
+            self.controller_env,
             ready=lambda c: b"controller ready" in c.log_since_start(),
         )
 

@@ -291,14 +291,14 @@ class Command(Server):
         self.name = name
         super().__init__(folder)
         self._argv = argv
-        self._env = env
+        self.env = dict(env)
         self._ready = ready
 
     def command(self) -> list[str]:
         return [sys.executable, *self._argv]
 
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, **self._env}
+        return {**os.environ, **self.env}
 
     def is_ready(self) -> bool:
         return self._ready(self)

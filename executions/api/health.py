@@ -15,6 +15,7 @@ from executions import backends
 from executions import channel as channels
 from executions.api import documents
 from executions.api.views import View
+from executions.canary import SandboxCheck
 from executions.channel import ChannelDown
 
 logger = logging.getLogger(__name__)
@@ -90,11 +91,22 @@ def _worker() -> str:
 def _sandbox() -> str:
     """Ask the backend of the embedded server; elsewhere it is the workers' alone.
 
-    Those do not let themselves be heard of before it works.
+    Those do not let themselves be heard of before it works. Of pods they tell, in the
+    database, whether any program may run in them.
     """
+    if settings.SANDBOX_BACKEND == "kubernetes":
+        return _pods()
     if not settings.CELERY_BROKER_URL.startswith("memory"):
         return ""
-    return "; ".join(backends.current().problems())
+    return backends.problems()
+
+
+def _pods() -> str:
+    try:
+        row = SandboxCheck.objects.newest(f"pods:{settings.SANDBOX_NAMESPACE}")
+    except DatabaseError:
+        return "cannot be told, as the database does not answer"
+    return row.refusal() if row else "no pod has told yet what can be reached from it"
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -57,6 +57,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _SIGCHLD = int(signal.SIGCHLD)
 _SIGINT = int(signal.SIGINT)
 _SIGPIPE = int(signal.SIGPIPE)
+_SIGTERM = int(signal.SIGTERM)
 _TCP_FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
@@ -138,7 +139,9 @@ class Bounds(NamedTuple):
     agent holds for one run (a run that could need more is refused). An outcome is held
     for `linger_s` until it is acknowledged. An agent without a run ends after `idle_s`
     (None: never). From a stage's start on news wait for `coalesce_start_s` for more:
-    most programs have ended by then.
+    most programs have ended by then. Once its outcome was acknowledged it stays for
+    `rest_s` or until SIGTERM, and does nothing: what is taken away soon need not end
+    first.
     """
 
     output_total_bytes: int = 64 * 1024 * 1024
@@ -146,6 +149,7 @@ class Bounds(NamedTuple):
     linger_s: float = 300.0
     idle_s: float | None = None
     coalesce_start_s: float = 0.1
+    rest_s: float = 0.0
 
 
 def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
@@ -179,6 +183,7 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     if lifeline is not None:
         agent.watch(lifeline, select.POLLIN, agent.end)
     agent.run_forever()
+    agent.rest()
     os._exit(agent.exit_status)
 
 
@@ -260,6 +265,16 @@ class Agent:
         if (current := self._current) is not None:
             current.cancel()
         kill_all(is_init=self._place.is_init)
+
+    def rest(self) -> None:
+        """Wait to be taken away, if that is to come: nothing is left to run or tell."""
+        if self.exit_status or not self._bounds.rest_s:
+            return
+        # Without a handler PID 1 would not get it; the program is gone by now.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_SIGTERM,))
+        self.close()
+        os.close(self._door.fileno())
+        signal.sigtimedwait((_SIGTERM,), self._bounds.rest_s)
 
     def close(self) -> None:
         """Let go of all but what serve() was given; for a process that lives on."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from executions.sandbox.base import (
     Wanted,
     always,
 )
+from executions.sandbox.counters import Counters
 from executions.sandbox.manifests import SELECTOR
 from executions.sandbox.watch import TooOld
 
@@ -47,7 +48,9 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 # How often it is looked whether a call is still wanted.
 _LOOK_S: Final = 0.2
+_RENEW_EVERY_S: Final = 0.5
 _RETRIED: Final = frozenset((429, 500, 502, 503, 504))
+NO_ANSWER: Final = "none"
 
 
 class Api:
@@ -56,22 +59,16 @@ class Api:
     Raises NoSandboxNow when the server cannot be asked for longer than repeating makes
     sense, or is asked for more than there is; SandboxUnavailable for what it refuses;
     SandboxDetached when `is_wanted` says no meanwhile; LookupError for what is not
-    there. `calls` counts by verb, without those of the watch.
+    there. `calls` counts by verb and status, which is "none" where no answer came.
     """
 
     def __init__(self, namespace: str, connections: int) -> None:
         self.namespace = namespace
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            config.load_kube_config(client_configuration=settings)
-        settings.connection_pool_maxsize = connections
-        settings.socket_options = KEEPALIVE
-        settings.retries = False
-        self._core = client.CoreV1Api(client.ApiClient(settings))
-        self.calls: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._connections = connections
+        self._core = _client(connections)
+        self._renewing = threading.Lock()
+        self._renewed_at = time.monotonic()
+        self.calls = Counters()
         self._followed: Any = None
         self._not_before = 0.0
 
@@ -128,29 +125,42 @@ class Api:
     # --- a watch.Source ---
 
     def list(self) -> tuple[list[dict[str, Any]], str]:
-        answer = self._core.list_namespaced_pod(
-            self.namespace,
-            label_selector=SELECTOR,
-            resource_version="0",
-            **_raw(_CALL_TIMEOUT_S),
-        )
+        try:
+            answer = self._counted(
+                "list",
+                lambda: self._core.list_namespaced_pod(
+                    self.namespace,
+                    label_selector=SELECTOR,
+                    resource_version="0",
+                    **_raw(_CALL_TIMEOUT_S),
+                ),
+            )
+        except ApiException as error:
+            self._renew_after(error)
+            if error.status == 403:  # noqa: PLR2004
+                raise _refused(error) from error
+            raise
         found = json.loads(answer.data)
         return found["items"], found["metadata"]["resourceVersion"]
 
     def follow(self, version: str) -> Iterator[bytes]:
         try:
-            answer = self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=SELECTOR,
-                resource_version=version,
-                allow_watch_bookmarks=True,
-                timeout_seconds=_WATCH_S + random.randrange(10),  # noqa: S311
-                watch=True,
-                **_raw(_WATCH_TIMEOUT_S),
+            answer = self._counted(
+                "watch",
+                lambda: self._core.list_namespaced_pod(
+                    self.namespace,
+                    label_selector=SELECTOR,
+                    resource_version=version,
+                    allow_watch_bookmarks=True,
+                    timeout_seconds=_WATCH_S + random.randrange(10),  # noqa: S311
+                    watch=True,
+                    **_raw(_WATCH_TIMEOUT_S),
+                ),
             )
         except ApiException as error:
             if error.status == 410:  # noqa: PLR2004
                 raise TooOld from error
+            self._renew_after(error)
             raise
         self._followed = answer
         try:
@@ -180,13 +190,12 @@ class Api:
         pause_s = _FIRST_PAUSE_S
         for _ in range(_TRIES):
             _pause_until(self._not_before, is_wanted)
-            with self._counting:
-                self.calls[verb] += 1
             try:
-                answer: dict[str, Any] = json.loads(call().data)
+                answer: dict[str, Any] = json.loads(self._counted(verb, call).data)
             except ApiException as error:
                 if not _is_passing(error):
                     raise
+                self._renew_after(error)
                 problem: Exception = error
                 asked_until = time.monotonic() + _retry_after_s(error)
                 self._not_before = max(self._not_before, asked_until)
@@ -200,6 +209,52 @@ class Api:
             _pause_until(time.monotonic() + pause, is_wanted)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         raise NoSandboxNow(f"the API server cannot be asked: {_text(problem)}")
+
+    def _counted(self, verb: str, call: Callable[[], Any]) -> Any:
+        status = NO_ANSWER
+        try:
+            answer = call()
+            status = str(answer.status)
+        except ApiException as error:
+            status = str(error.status or NO_ANSWER)
+            raise
+        finally:
+            self.calls.add(verb, status)
+        return answer
+
+    def _renew_after(self, error: ApiException) -> None:
+        """Read the credentials again when they are not, or no longer, good.
+
+        A token's file has a newer one by then. The client itself looks into that of a
+        service account once a minute, and never again into a kubeconfig's.
+        """
+        if error.status != 401:  # noqa: PLR2004
+            return
+        with self._renewing:
+            now = time.monotonic()
+            if now - self._renewed_at < _RENEW_EVERY_S:
+                return
+            self._renewed_at = now
+        with contextlib.suppress(SandboxUnavailable):
+            self._core = _client(self._connections)
+
+
+def _client(connections: int) -> client.CoreV1Api:
+    """Return a client with what the service account, or KUBECONFIG, says now."""
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        try:
+            # The client knows the variable only as it was when it was imported.
+            file = os.environ.get("KUBECONFIG")
+            config.load_kube_config(file, client_configuration=settings)
+        except (config.ConfigException, OSError) as error:
+            raise SandboxUnavailable(f"no cluster is known: {error}") from error
+    settings.connection_pool_maxsize = connections
+    settings.socket_options = KEEPALIVE
+    settings.retries = False
+    return client.CoreV1Api(client.ApiClient(settings))
 
 
 def _pause_until(at: float, is_wanted: Wanted) -> None:

@@ -31,6 +31,10 @@ class SandboxGone(SandboxError):
     """The sandbox of this run no longer exists and cannot give an outcome any more."""
 
 
+class NeverStarted(SandboxGone):
+    """Nor had it ever started: nothing ran under this key, and nothing will."""
+
+
 class SandboxDetached(SandboxError):
     """This follower let go (see Session.detach); the program goes on."""
 
@@ -230,7 +234,8 @@ class Backend(Protocol):
         """Follow the run that was started under `key`; all its events are replayed.
 
         Raises SandboxGone when no sandbox has that key, and from then on refuses to
-        start it: an owner that was paused cannot start it late. Raises
+        start it: an owner that was paused cannot start it late. One that is known not
+        to have started is ended for that: NeverStarted. Raises
         SandboxUnavailable when the sandboxes of this scope cannot be asked right now,
         and SandboxDetached as start() does.
         """
@@ -248,6 +253,9 @@ class Backend(Protocol):
         """
 
     def problems(self) -> list[str]:
-        """Return, in plain words, what keeps this backend from running programs."""
+        """Return, in plain words, what keeps this backend from running programs.
+
+        Raises NoSandboxNow while that cannot be told, as who knows it is away.
+        """
 
     def close(self) -> None: ...

@@ -16,12 +16,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
+from typing import NoReturn
 
 from executions.limits import Limits
 from executions.sandbox.base import (
     End,
     Event,
     Finished,
+    NeverStarted,
     Outcome,
     Output,
     OutputChunk,
@@ -247,10 +249,8 @@ class FakeSandbox:
             if isinstance(script, SandboxError):
                 raise script
             self.waiting.append(spec.key)
-        while script is NEVER:
-            if not is_wanted():
-                raise SandboxDetached(spec.key)
-            time.sleep(0.01)
+        if script is NEVER:
+            self._wait_in_vain(spec.key, is_wanted)
         with self._lock:
             self.waiting.remove(spec.key)
             run = self.runs[spec.key] = FakeRun(spec)
@@ -263,10 +263,20 @@ class FakeSandbox:
             run.finish(script)
         return FakeSession(run)
 
+    def _wait_in_vain(self, key: str, is_wanted: Wanted) -> NoReturn:
+        while is_wanted():
+            if key in self._fenced:
+                raise SandboxUnavailable(key)
+            time.sleep(0.01)
+        raise SandboxDetached(key)
+
     def attach(self, key: str, is_wanted: Wanted = always) -> FakeSession:
         with self._lock:
             if self.is_unreachable:
                 raise SandboxUnavailable("the fake sandbox is unreachable")
+            if key in self.waiting:
+                self._fenced.add(key)
+                raise NeverStarted(key)
             run = self.runs.get(key)
             if run is None or run.is_dead or run.is_acknowledged:
                 self._fenced.add(key)

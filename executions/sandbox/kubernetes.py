@@ -16,12 +16,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
     Command,
+    NeverStarted,
     NoSandboxNow,
     RunSpec,
     SandboxDetached,
@@ -32,6 +33,7 @@ from executions.sandbox.base import (
     Wanted,
     always,
 )
+from executions.sandbox.counters import Counters
 from executions.sandbox.manifests import (
     AGENT_PORT,
     DEFAULT_PROFILES,
@@ -43,7 +45,7 @@ from executions.sandbox.manifests import (
 from executions.sandbox.pods import Fate
 from executions.sandbox.podsession import PodSession
 from executions.sandbox.session import AgentSession, greet
-from executions.sandbox.warm import NoPool, Pool, Taken
+from executions.sandbox.warm import Gate, NoPool, OpenGate, Pool, Taken
 from executions.sandbox.watch import PodWatch, Seen
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,10 @@ _WARM_TRIES: Final = 3
 _GREET_S: Final = 3.0
 _GREET_EVERY_S: Final = 0.02
 WARM_PREFIX: Final = "warm-"
+WARM: Final = "warm"
+COLD: Final = "cold"
 _CLOSE_S: Final = 3.0
+_FORGO_S: Final = 10.0
 # How long a fence stands at least: a create that was on its way comes sooner.
 _FENCED_S: Final = 30.0
 
@@ -75,10 +80,11 @@ _FENCED_S: Final = 30.0
 class KubernetesBackend:
     """A Backend of pods, one for each run. Safe to use from many threads.
 
-    `secret` makes the agents' tokens: whoever has it can speak to them.
+    `secret` makes the agents' tokens: whoever has it can speak to them. `starts` counts
+    runs by the kind of pod that they wanted, and whether one waited: WARM or COLD.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         cluster: Cluster,
         profiles: Mapping[str, Profile],
@@ -86,16 +92,19 @@ class KubernetesBackend:
         secret: bytes,
         connections: int = 32,
         pool: Pool | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.scope = f"pods:{cluster.namespace}"
         self.cluster = cluster
         self.profiles = dict(profiles)
         self._pool = pool or NoPool()
+        self.gate = gate or OpenGate()
         self._templates: dict[Kind, str] = {}
         self._secret = secret
         self.api = Api(cluster.namespace, connections)
         self.watch = PodWatch(self.api)
-        self._doomed: dict[str, str] = {}
+        self.starts = Counters()
+        self._doomed: dict[str, _Doomed] = {}
         self._has_doomed = threading.Condition()
         self._is_closed = False
         self._undertaker = threading.Thread(
@@ -110,10 +119,14 @@ class KubernetesBackend:
     # --- a Backend -------------------------------------------------------------------
 
     def start(self, spec: RunSpec, is_wanted: Wanted = always) -> Session:
+        self.gate.pass_through(is_wanted)
         profile = self._fitting(spec)
         spec = _within(spec, profile)
         session = self._start_warm(spec, profile, is_wanted)
-        return session or self._start_cold(spec, profile, is_wanted)
+        how = WARM if session else COLD
+        session = session or self._start_cold(spec, profile, is_wanted)
+        self.starts.add(Kind(profile, spec.prestart or "").name, how)
+        return session
 
     def _start_warm(
         self, spec: RunSpec, profile: Profile, is_wanted: Wanted
@@ -141,6 +154,11 @@ class KubernetesBackend:
         kinds = [Kind(profile, prestart)] if prestart else []
         return {kind.name: self.template(kind) for kind in (*kinds, Kind(profile))}
 
+    def fingerprint(self) -> str:
+        """Return a hash of what all pods of these settings are made from."""
+        made = [self.template(Kind(each)) for each in self.profiles.values()]
+        return hashlib.sha256("".join(sorted(made)).encode()).hexdigest()[:16]
+
     def template(self, kind: Kind) -> str:
         if kind not in self._templates:
             self._templates[kind] = kind.template(self.cluster)
@@ -151,27 +169,39 @@ class KubernetesBackend:
     ) -> Session:
         name = name_of(spec.key)
         deadline_s = _budget_s(spec) + int(_AGENT_TIMEOUT_S)
-        made = self.api.create(
-            manifests.pod(
-                name,
-                profile,
-                self.cluster,
-                token=self.token(name),
-                key=spec.key,
-                prestart=spec.prestart or "",
-                deadline_s=max(deadline_s, self.cluster.deadline_s),
-            ),
-            is_wanted,
+        pod = manifests.pod(
+            name,
+            profile,
+            self.cluster,
+            token=self.token(name),
+            key=spec.key,
+            prestart=spec.prestart or "",
+            deadline_s=max(deadline_s, self.cluster.deadline_s),
         )
+        sock = self.open(pod, is_wanted)
+        return self._send(sock, name, spec, profile, is_wanted)
+
+    def open(self, pod: Mapping[str, Any], is_wanted: Wanted = always) -> socket.socket:
+        """Have a pod made, and return a connection to its agent.
+
+        Raises SandboxUnavailable, NoSandboxNow or SandboxDetached; the pod goes then.
+        """
+        name = pod["metadata"]["name"]
+        made = self.api.create(pod, is_wanted)
         self.watch.tell(made)
         if pods.is_fenced(made):
-            raise SandboxUnavailable(f"{spec.key} must not be started any more")
+            raise SandboxUnavailable(f"{name} must not be started any more")
         try:
-            sock = self._connect(name, _SCHEDULE_TIMEOUT_S, is_wanted)
+            return self._connect(name, _SCHEDULE_TIMEOUT_S, is_wanted)
         except SandboxError:
             self.end(name, pods.uid(made))
             raise
-        return self._send(sock, name, spec, profile, is_wanted)
+
+    def run_in(
+        self, sock: socket.socket, name: str, spec: RunSpec, profile: Profile
+    ) -> Session:
+        """Run a program in a pod that is open."""
+        return self._send(sock, name, spec, profile, always)
 
     def _send(
         self,
@@ -206,7 +236,7 @@ class KubernetesBackend:
         except LookupError:
             if taken is not None:
                 raise SandboxGone(f"the pod {name} was deleted") from None
-            fence = manifests.fence(name, self._smallest(), self.cluster, key=key)
+            fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
             pod = self.api.create(fence, is_wanted)
         except NoSandboxNow:
             if taken is None:
@@ -220,10 +250,28 @@ class KubernetesBackend:
             raise SandboxGone(ended[1])
         if not pods.address(pod):
             # Its owner was lost before there was anybody to send the program to.
-            raise SandboxGone("its pod has not started")
+            self._forgo(pod, key, is_wanted)
+            raise NeverStarted(f"the pod {name} had not started")
         session = self.attached(name, key, is_wanted)
         scratch_bytes = manifests.scratch_bytes(pod)
         return PodSession(session, self, name, key, scratch_bytes=scratch_bytes)
+
+    def _forgo(self, pod: Mapping[str, Any], key: str, is_wanted: Wanted) -> None:
+        """Delete a pod that has not started, and put a fence in its place.
+
+        Raises SandboxUnavailable when that takes longer than it should.
+        """
+        name, uid = pods.name(pod), pods.uid(pod)
+
+        def look(seen: Seen | None) -> bool | None:
+            return seen is None or seen.is_gone or pods.uid(seen.pod) != uid or None
+
+        self.api.delete(name, uid)
+        if not self.watch.wait_for(name, look, _FORGO_S):
+            raise SandboxUnavailable(f"the pod {name}, which has not started, stays")
+        fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
+        if not pods.is_fenced(self.api.create(fence, is_wanted)):
+            raise SandboxUnavailable(f"there is another pod {name}")
 
     def _attach_at(self, taken: Taken, key: str, is_wanted: Wanted) -> Session:
         _insist_on(is_wanted)
@@ -284,22 +332,28 @@ class KubernetesBackend:
         with sock:
             greet(sock, self.token(name))
 
-    def end(self, name: str, uid: str = "") -> None:
+    def end(self, name: str, uid: str = "", *, after_s: float = 0.0) -> None:
         """Have a pod deleted, in the background."""
         seen = self.watch.get(name)
+        uid = uid or (pods.uid(seen.pod) if seen else "")
         with self._has_doomed:
-            self._doomed[name] = uid or (pods.uid(seen.pod) if seen else "")
+            self._doomed[name] = _Doomed(uid, time.monotonic() + after_s)
             self._has_doomed.notify()
 
     def problems(self) -> list[str]:
-        if not self.watch.wait_listed(_LISTED_TIMEOUT_S):
-            return ["the Kubernetes API server cannot be asked for pods"]
-        return []
+        if self.watch.wait_listed(_LISTED_TIMEOUT_S):
+            return []
+        # For all that time: a server that has just started refuses everybody.
+        problem = self.watch.problem
+        if isinstance(problem, SandboxUnavailable):
+            return [str(problem)]
+        raise NoSandboxNow(f"the API server cannot be asked for pods: {problem}")
 
     def close(self) -> None:
         with self._has_doomed:
             self._is_closed = True
             self._has_doomed.notify()
+        self.gate.close()
         self._undertaker.join(_CLOSE_S)
         self.watch.close()
 
@@ -308,7 +362,7 @@ class KubernetesBackend:
     def _largest(self) -> Profile:
         return max(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
-    def _smallest(self) -> Profile:
+    def smallest(self) -> Profile:
         return min(self.profiles.values(), key=lambda profile: profile.memory_bytes)
 
     def _fitting(self, spec: RunSpec) -> Profile:
@@ -379,17 +433,30 @@ class KubernetesBackend:
         """Delete pods that are of no use any more, one after the other."""
         while True:
             with self._has_doomed:
-                self._has_doomed.wait_for(lambda: self._doomed or self._is_closed)
-                if not self._doomed:
+                if (next_one := self._next_doomed()) is None:
                     return
-                name = next(iter(self._doomed))
-                uid = self._doomed.pop(name)
+            name, uid = next_one
             try:
                 if name.startswith(WARM_PREFIX):
                     self._pool.end(name)
                 self.api.delete(name, uid)
             except Exception as error:  # noqa: BLE001 - the others shall go, too
                 logger.warning("pod %s is not deleted yet: %s", name, error)
+
+    def _next_doomed(self) -> tuple[str, str] | None:
+        """Return a pod to be deleted, waiting for one; None when that is all."""
+        while self._doomed or not self._is_closed:
+            name = min(self._doomed, key=lambda each: self._doomed[each].at, default="")
+            wait_s = self._doomed[name].at - time.monotonic() if name else None
+            if wait_s is not None and (wait_s <= 0 or self._is_closed):
+                return name, self._doomed.pop(name).uid
+            self._has_doomed.wait(wait_s)
+        return None
+
+
+class _Doomed(NamedTuple):
+    uid: str
+    at: float  # monotonic; deleted then, or soon after
 
 
 def _connected(address: str, timeout_s: float) -> socket.socket:
@@ -480,7 +547,9 @@ def _budget_s(spec: RunSpec) -> int:
     return wall_ms // 1000 + 1
 
 
-def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
+def from_settings(
+    settings: Any, pool: Pool | None = None, gate: Gate | None = None
+) -> KubernetesBackend:
     """Return the backend that the SANDBOX_ settings describe."""
     profiles = {
         name: Profile(
@@ -502,6 +571,7 @@ def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
         node_selector=settings.SANDBOX_NODE_SELECTOR,
         tolerations=settings.SANDBOX_TOLERATIONS,
         has_user_namespaces=settings.SANDBOX_USER_NAMESPACES,
+        has_open_network="api_server" in settings.SANDBOX_CANARY_OVERRIDE,
     )
     secret = hmac.new(
         settings.SECRET_KEY.encode(), b"coding-platform sandbox token", hashlib.sha256
@@ -512,4 +582,5 @@ def from_settings(settings: Any, pool: Pool | None = None) -> KubernetesBackend:
         secret=secret,
         connections=settings.WORKER_CONCURRENCY + 16,
         pool=pool,
+        gate=gate,
     )

@@ -68,7 +68,8 @@ class Cluster:
 
     `runtime_class` and `priority_class` are left out when empty. `deadline_s` is the
     longest that a pod may live, counted by the kubelet from its start; one of the pool
-    may wait for `waiting_s` before that.
+    may wait for `waiting_s` before that. Unless the network is known to be open, agents
+    wait until it is shut.
     """
 
     namespace: str
@@ -82,6 +83,7 @@ class Cluster:
     deadline_s: int = 900
     waiting_s: int = 600
     has_user_namespaces: bool = False
+    has_open_network: bool = False
 
 
 def uid_of(name: str) -> int:
@@ -100,11 +102,13 @@ def pod(  # noqa: PLR0913 - by keyword
     kind: str = "",
     prestart: str = "",
     deadline_s: int | None = None,
+    is_canary: bool = False,
 ) -> dict[str, Any]:
     """Return a sandbox pod: its agent wants `token` in a follower's first frame.
 
     `key` names the attempt that it is made for, if it is for one, `kind` what a pod of
-    the pool waits for. `prestart` names the interpreter that it starts ahead.
+    the pool waits for. `prestart` names the interpreter that it starts ahead. A canary
+    differs in one thing: its program is told where the API server is.
     """
     uid = _UID_INSIDE if cluster.has_user_namespaces else uid_of(name)
     labels = {APP_LABEL: APP, PROFILE_LABEL: profile.name}
@@ -112,6 +116,14 @@ def pod(  # noqa: PLR0913 - by keyword
         labels[KEY_LABEL] = key
     if kind:
         labels[POOL_LABEL] = kind
+    variables = {
+        "SANDBOX_TOKEN": token,
+        "SANDBOX_PRESTART": prestart,
+        "SANDBOX_CANARY": "1" if is_canary else "",
+    }
+    if is_canary or cluster.has_open_network:
+        # A canary is there to tell that the network is never shut.
+        variables["SANDBOX_ISOLATION_S"] = "5" if is_canary else "0"
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": _GRACE_S,
@@ -130,7 +142,7 @@ def pod(  # noqa: PLR0913 - by keyword
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "tolerations": [*_lost_node(), *map(dict, cluster.tolerations)],
-        "containers": [_container(profile, cluster, token, prestart)],
+        "containers": [_container(profile, cluster, variables)],
         "volumes": [
             {
                 "name": "scratch",
@@ -202,10 +214,9 @@ def scratch_bytes(made: Mapping[str, Any]) -> int:
 
 
 def _container(
-    profile: Profile, cluster: Cluster, token: str, prestart: str
+    profile: Profile, cluster: Cluster, variables: Mapping[str, str]
 ) -> dict[str, Any]:
     whole = {"memory": str(profile.memory_bytes), "ephemeral-storage": str(64 * MIB)}
-    variables = {"SANDBOX_TOKEN": token, "SANDBOX_PRESTART": prestart}
     return {
         "name": CONTAINER,
         "image": cluster.images[profile.name],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import resource
 import selectors
@@ -17,7 +18,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from executions import runtimes
 from executions.limits import Limits
@@ -30,6 +31,9 @@ from executions.sandbox.manifests import (
     SHARED_MEMORY_FOLDER,
 )
 from executions.sandbox.socketmemory import SocketMemory
+
+if TYPE_CHECKING:
+    import _socket
 
 # Behind each link in the image, and what is mounted, its folder in the volume.
 WRITABLE: Final = {
@@ -50,9 +54,12 @@ ENVIRONMENT: Final = {
 _SILENCE_S: Final = 0.03
 _ATTEMPTS: Final = 2
 _RETRY_S: Final = 0.005
-_LONGEST_RETRY_S: Final = 0.25
+_LONGEST_RETRY_S: Final = 0.1
 _REFUSALS: Final = 10
 _IDLE_S: Final = 3600.0
+# Its pod is deleted sooner. A container that ends first costs the node and the API
+# server an update of their own.
+_REST_S: Final = 10.0
 # The agent's own: where it listens, and its follower's.
 _OWN_SOCKETS: Final = 2
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -169,22 +176,23 @@ def is_silent(host: str, port: int, silence_s: float = _SILENCE_S) -> bool:
         return not selector.select(silence_s)
 
 
-def wait_for_isolation() -> None:
+def wait_for_isolation(most_s: float = math.inf) -> None:
     """Return once the API server's address is silent, as every address is to be.
 
     Network plugins enforce a policy some time after a pod has its address. One that
     answers with a refusal instead is believed after it has done so for a while.
     """
+    began = time.monotonic()
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
     refused = 0
-    pause_s = _RETRY_S
     while host and not is_silent(host, port):
+        waited_s = time.monotonic() - began
         refused = refused + 1 if _is_refused(host, port) else 0
-        if refused >= _REFUSALS:
+        if refused >= _REFUSALS or waited_s > most_s:
             return
-        time.sleep(pause_s)
-        pause_s = min(1.5 * pause_s, _LONGEST_RETRY_S)
+        # A fifth later than it could have been, at the most.
+        time.sleep(min(_RETRY_S + 0.2 * waited_s, _LONGEST_RETRY_S))
 
 
 def _is_refused(host: str, port: int) -> bool:
@@ -195,6 +203,14 @@ def _is_refused(host: str, port: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of programs: a canary's knows where the API server is."""
+    if not os.environ.get("SANDBOX_CANARY"):
+        return ENVIRONMENT
+    names = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+    return ENVIRONMENT | {n: os.environ[n] for n in names if n in os.environ}
 
 
 def _make_folders() -> None:
@@ -227,6 +243,25 @@ def _warm(name: str) -> agent.Warm | None:
     return agent.Warm(filled.key, filled.argv, filled.command, filled.env, filled.files)
 
 
+class LateListener(agent.Listener):
+    """Accepts nobody before the pod's network is shut.
+
+    Nothing is tried before somebody knocks: until then a pod asks nothing of the
+    network. Who knocks may send a run at once; it is read when it may be started.
+    """
+
+    def __init__(self, listener: socket.socket, most_s: float) -> None:
+        super().__init__(listener)
+        self._most_s = most_s
+        self._is_shut = False
+
+    def accept(self) -> _socket.socket | None:
+        if not self._is_shut:
+            wait_for_isolation(self._most_s)
+            self._is_shut = True
+        return super().accept()
+
+
 def _listen() -> socket.socket:
     if socket.has_dualstack_ipv6():
         return socket.create_server(
@@ -255,20 +290,19 @@ def main() -> NoReturn:
         sys.exit(
             f"the container's cgroup cannot be read, so no limit would hold: {error!r}"
         )
-    wait_for_isolation()
     linux.Filter(seccomp.FILTER).install()
     place = agent.Place(
         scratch=f"{SCRATCH}/box",
-        env=ENVIRONMENT,
+        env=_environment(),
         writable=tuple(f"{SCRATCH}/{part}" for part in WRITABLE.values()),
         counts_processes=False,
     )
     agent.serve(
-        agent.Listener(_listen()),
+        LateListener(_listen(), float(os.environ.get("SANDBOX_ISOLATION_S", "inf"))),
         confinement,
         place,
         warm=warm,
         # At once, as an agent that dies with its program can say nothing later.
-        bounds=agent.Bounds(idle_s=_IDLE_S, coalesce_start_s=0.0),
+        bounds=agent.Bounds(idle_s=_IDLE_S, coalesce_start_s=0.0, rest_s=_REST_S),
         token=token,
     )

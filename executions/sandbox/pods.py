@@ -73,6 +73,13 @@ def address(pod: Pod) -> str:
     return str(_status(pod).get("podIP") or "")
 
 
+def node_addresses(pod: Pod) -> list[str]:
+    """Return the addresses of the node that a pod is on, as far as they are known."""
+    status = _status(pod)
+    found = [str(each.get("ip") or "") for each in status.get("hostIPs") or ()]
+    return [ip for ip in found or [str(status.get("hostIP") or "")] if ip]
+
+
 def is_running(pod: Pod) -> bool:
     return any(_states(pod, "running"))
 

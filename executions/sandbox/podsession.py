@@ -31,6 +31,7 @@ from executions.sandbox.session import AgentSession, ConnectionLost
 logger = logging.getLogger(__name__)
 
 _RECONNECTS: Final = 3
+_DELETE_AFTER_S: Final = 1.0
 
 
 class Pods(Protocol):
@@ -42,15 +43,16 @@ class Pods(Protocol):
     def fate(self, name: str) -> tuple[Fate, str] | None:
         """Return how a pod ended, waiting a moment for that; None if it lives."""
 
-    def end(self, name: str) -> None:
-        """Have a pod deleted."""
+    def end(self, name: str, *, after_s: float) -> None:
+        """Have a pod deleted after a while."""
 
 
 class PodSession:
     """A Session whose end the cluster may know more about than the connection.
 
     A connection that breaks while the pod lives is made again, and what the agent then
-    repeats is left out.
+    repeats is left out. Live input that was on its way is lost: whether the agent got
+    it, the protocol does not tell, and it shall not come twice. Its end is told again.
     """
 
     def __init__(  # noqa: PLR0913
@@ -72,6 +74,7 @@ class PodSession:
         self._told = Told()
         self._is_detached = False
         self._is_cancelled = False
+        self._is_stdin_closed = False
 
     def events(self) -> Iterator[Event]:
         tries_left = _RECONNECTS
@@ -115,6 +118,8 @@ class PodSession:
             self._session.detach()
         elif self._is_cancelled:
             self._session.cancel()
+        elif self._is_stdin_closed:
+            self._session.close_stdin()
 
     def _completed(self, event: Event) -> Event:
         """Add what the agent does not know: what its pod does not enforce."""
@@ -155,6 +160,7 @@ class PodSession:
         self._session.send_stdin(data)
 
     def close_stdin(self) -> None:
+        self._is_stdin_closed = True
         self._session.close_stdin()
 
     def signal(self, number: int) -> None:
@@ -166,7 +172,8 @@ class PodSession:
 
     def acknowledge(self) -> None:
         self._session.acknowledge()
-        self._backend.end(self._name)
+        # Not at once: the node has better things to do while runs come in a burst.
+        self._backend.end(self._name, after_s=_DELETE_AFTER_S)
 
     def detach(self) -> None:
         self._is_detached = True

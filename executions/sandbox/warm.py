@@ -1,9 +1,14 @@
-"""What a backend of pods wants of a pool of pods that are ready; knows no database."""
+"""What a backend of pods wants of the platform: pods that are ready, and leave.
+
+Knows no database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
+
+from executions.sandbox.base import Wanted
 
 
 class Taken(NamedTuple):
@@ -55,4 +60,27 @@ class NoPool:
         return []
 
     def end(self, name: str) -> None:
+        return
+
+
+class Gate(Protocol):
+    """What lets programs into pods once those were proven to be closed."""
+
+    def pass_through(self, is_wanted: Wanted) -> None:
+        """Return when a program may run, without waiting where that is known.
+
+        Raises NoSandboxNow with the reason why not, and SandboxDetached when the
+        program is not wanted any more.
+        """
+
+    def close(self) -> None: ...
+
+
+class OpenGate:
+    """Lets everything in."""
+
+    def pass_through(self, is_wanted: Wanted) -> None:
+        return
+
+    def close(self) -> None:
         return

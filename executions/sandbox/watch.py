@@ -36,7 +36,10 @@ class TooOld(Exception):
 
 
 class Source(Protocol):
-    """Where the watch gets pods from; each call may raise OSError and the like."""
+    """Where the watch gets pods from; each call may raise OSError and the like.
+
+    A clear refusal is SandboxUnavailable.
+    """
 
     def list(self) -> tuple[list[dict[str, Any]], str]:
         """Return all pods and the version that they are of."""
@@ -91,12 +94,13 @@ class PodWatch:
     """Follows all pods of one namespace from a thread of its own.
 
     `lists`, `failures` and `events` count; `heard_at` is the monotonic time of the last
-    byte from the server.
+    byte from the server, `problem` what kept it from being followed last.
     """
 
     def __init__(self, source: Source) -> None:
         self.lists = self.failures = self.events = 0
         self.heard_at = time.monotonic()
+        self.problem: Exception | None = None
         self._source = source
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -196,6 +200,7 @@ class PodWatch:
                 if self._is_closed:
                     return
                 self.failures += 1
+                self.problem = error
                 logger.warning("following pods: %s", error)
             else:
                 pause_s = _FIRST_PAUSE_S

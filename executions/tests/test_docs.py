@@ -62,6 +62,20 @@ def _error_codes() -> list[str]:
     return sorted(codes)
 
 
+def _metrics() -> set[str]:
+    """The names that executions.metrics gives its families, as Prometheus has them."""
+    endings = {"_counter": "_total", "_gauge": "", "_histogram": ""}
+    tree = ast.parse((ROOT / "executions" / "metrics.py").read_text())
+    return {
+        str(node.args[0].value) + endings[node.func.id]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in endings
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
 def _words(path: Path) -> set[str]:
     return set(re.findall(r"[\w-]+", path.read_text()))
 
@@ -103,6 +117,15 @@ def test_docs_name_every_command() -> None:
     text = " ".join(path.read_text() for path in DOCS.glob("*.md"))
     missing = [name for name in _commands() if f"manage.py {name}" not in text]
     assert missing == []
+
+
+def test_docs_have_a_row_for_every_metric() -> None:
+    metrics = _metrics()
+    assert {"executions_total", "watch_age_seconds"} < metrics
+    rows = re.findall(r"^\| (`[a-z].*?) \|", (DOCS / "operations.md").read_text(), re.M)
+    named = set(re.findall(r"`([a-z_]+)", " ".join(rows)))
+    assert metrics - named == set()
+    assert {name for name in named - metrics if "_total" in name} == set()
 
 
 def test_docs_have_a_row_for_every_runtime() -> None:

@@ -129,6 +129,20 @@ def test_imports_of_the_kubernetes_client_are_in_one_module() -> None:
     assert users <= {"executions.sandbox.api_server"}
 
 
+def test_imports_of_the_metrics_library_are_where_somebody_asks_only() -> None:
+    users = {
+        module
+        for module in MODULES
+        if any(
+            _is_below(name, "prometheus_client")
+            for name in imports(module, into_functions=True)
+        )
+    }
+    assert users == {"executions.metrics"}
+    always = [m for m in MODULES if users & imports(m, into_functions=False)]
+    assert always == []
+
+
 def test_imports_make_no_cycle() -> None:
     graph = {
         module: {n for n in imports(module, into_functions=False) if n in MODULES}

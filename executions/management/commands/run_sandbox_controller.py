@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from executions import backends
 from executions.controller import Controller, sizes_from
-from executions.sandbox import kubernetes
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> str:
         if settings.SANDBOX_BACKEND != "kubernetes":
             raise CommandError("SANDBOX_BACKEND is not kubernetes: there are no pods.")
-        backend = kubernetes.from_settings(settings)
+        backend = backends.pods()
         try:
             sizes = sizes_from(settings.SANDBOX_POOL, backend.profiles)
         except ValueError as error:
@@ -26,6 +26,11 @@ class Command(BaseCommand):
         controller = Controller(backend, sizes)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: controller.stop())
+        if settings.METRICS_PORT:
+            # Imported here: as in worker.start().
+            from executions import metrics  # noqa: PLC0415
+
+            metrics.serve(metrics.of_controller(controller, backend))
         self.stderr.write("sandbox controller ready")
         controller.run()
         backend.close()

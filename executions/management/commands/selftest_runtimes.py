@@ -110,7 +110,7 @@ class Command(BaseCommand):
             compile_maximum=settings.COMPILE_MAX,
         )
         backend = backends.current()
-        if problems := "; ".join(backend.problems()):
+        if problems := backends.problems():
             if settings.SANDBOX_BACKEND != "plain":
                 raise CommandError(f"no program can be run here: {problems}")
             self.stderr.write(problems)

@@ -10,7 +10,8 @@ import pytest
 
 from executions import outcomes, services
 from executions.models import Execution, Status
-from executions.sandbox.fake import HOLD, FakeRun, FakeSandbox, finished
+from executions.sandbox.base import SandboxUnavailable
+from executions.sandbox.fake import HOLD, NEVER, FakeRun, FakeSandbox, finished
 from executions.tests.core.conftest import (
     SCOPE,
     beside,
@@ -97,6 +98,38 @@ def test_adopt_starts_again_what_has_no_sandbox(
     worker.work()
     row = reload(execution)
     assert (row.verdict, row.attempt) == (Verdict.OK, 2)
+
+
+def test_adopt_counts_no_failure_when_the_sandbox_had_not_started(
+    execution: Execution, sandbox: FakeSandbox, make_worker: MakeWorker, settings: Any
+) -> None:
+    from executions.runs import spec_of  # noqa: PLC0415
+
+    settings.LEASE_LENGTH_S = 0.3
+    second = make_worker("second")
+    for number in range(settings.MAX_ATTEMPTS + 1):
+        claimed = Execution.objects.claim_next(lease("dead"), SCOPE)
+        assert claimed is not None
+        sandbox.script(NEVER)
+        refused: list[SandboxUnavailable] = []
+
+        def paused(claimed: Execution = claimed) -> None:
+            try:
+                sandbox.start(spec_of(claimed))
+            except SandboxUnavailable as error:
+                refused.append(error)  # noqa: B023 - joined below
+
+        owner = beside(paused)
+        eventually(lambda: sandbox.waiting)
+        expire(execution)
+        eventually(lambda: reload(execution).status == Status.QUEUED)
+        owner.join(10)
+        assert refused
+        sandbox.waiting.clear()
+        row = reload(execution)
+        assert (row.attempt, row.failures, row.adoptions) == (number + 1, 0, 0)
+    second.work()
+    assert reload(execution).verdict == Verdict.OK
 
 
 def test_adopt_waits_while_the_sandboxes_cannot_be_asked(

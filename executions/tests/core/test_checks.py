@@ -32,6 +32,7 @@ def test_checks_find_nothing_in_the_defaults() -> None:
         ("LEASE_LOOK_S", 16.0, "LEASE_LOOK_S may not"),
         ("MAX_ATTEMPTS", 0, "MAX_ATTEMPTS has to be more than 0"),
         ("RETENTION_DAYS", -1, "RETENTION_DAYS may not be negative"),
+        ("METRICS_PORT", 65_536, "METRICS_PORT is at most 65535"),
         ("RUN_MAX", replace(Limits(), cpu_time_ms=1), "RUN_DEFAULT_CPU_TIME_MS is"),
         ("COMPILE_DEFAULT", replace(Limits(), stack_bytes=0), "STACK_BYTES has to"),
     ],

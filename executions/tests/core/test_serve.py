@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from executions.tests.core.conftest import eventually
+from testing.scrape import told
 from testing.servers import REPOSITORY, Command, accepts, free_port
 
 HELLO = {"runtime": "python", "source": "print(6 * 7)"}
@@ -49,7 +50,7 @@ class Serve(Command):
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self._env},
+            env={**os.environ, **self.env},
             capture_output=True,
             text=True,
             check=True,
@@ -94,6 +95,16 @@ def test_serve_runs_a_program_and_leaves_nothing(server: Serve) -> None:
     assert f"Coding Platform on http://127.0.0.1:{server.port}/" in printed
     assert printed.endswith("Stopped.\n")
     eventually(lambda: server.left_over() == [])
+
+
+@pytest.mark.slow
+def test_serve_tells_its_metrics(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(port)}
+    with Serve(tmp_path, SANDBOX_BACKEND="fake", **settings) as server:
+        server.call("/api/v1/executions?wait=30", HELLO)
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: told(url)["executions_total", "ok"] == 1)
 
 
 @pytest.mark.jail
@@ -146,7 +157,7 @@ def test_execute_shows_output_and_exits_like_the_program(
     done = subprocess.run(
         [sys.executable, "manage.py", "execute", str(file), "--stdin", "-", "--", "-a"],
         cwd=REPOSITORY,
-        env={**os.environ, **server._env},
+        env={**os.environ, **server.env},
         input="in",
         capture_output=True,
         text=True,

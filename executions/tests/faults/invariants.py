@@ -19,7 +19,7 @@ from testing.servers import wait_until
 SETTLE_SECONDS = 120.0
 FINAL = ("finished", "cancelled")
 ROWS = """
-    SELECT id::text, status, verdict, reason, attempt, lease_owner, stdout,
+    SELECT id::text, status, verdict, reason, attempt, failures, lease_owner, stdout,
            started_at, recorded_at
     FROM executions_execution ORDER BY queued_at
 """

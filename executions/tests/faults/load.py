@@ -58,6 +58,8 @@ class Load:
 
     `refused` holds (status, body) of every answer that was no success, `broken` the
     connections that ended without an answer: those programs may or may not be stored.
+    `prologue` comes before each program, with its nonce filled in. Each client waits up
+    to `wait_s` for its program before it submits the next.
     """
 
     client: Client
@@ -66,6 +68,8 @@ class Load:
     longest_steps: int = 16
     always_slow: bool = False
     pause_s: float = 0.1
+    prologue: str = ""
+    wait_s: float = 0.0
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[tuple[int, object]] = field(default_factory=list)
     broken: int = 0
@@ -105,10 +109,14 @@ class Load:
 
     def _submit(self, steps: int) -> bool:
         nonce = secrets.token_hex(8)
-        source = (SLOW if steps else QUICK).format(nonce=nonce, steps=steps)
+        text = self.prologue + (SLOW if steps else QUICK)
+        source = text.format(nonce=nonce, steps=steps)
         try:
             answer = self.client.submit(
-                runtime="python", source=source, limits={"wall_time_ms": WALL_TIME_MS}
+                wait_s=self.wait_s,
+                runtime="python",
+                source=source,
+                limits={"wall_time_ms": WALL_TIME_MS},
             )
         except (OSError, http.client.HTTPException):
             self.broken += 1

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 from kubernetes import client, config, utils
 
+from executions.sandbox.canary import PREFIX
 from testing.deployment import Deployment
 
-OBJECTS = Path(__file__).resolve().parents[3] / "k8s" / "base" / "sandboxes.yaml"
+BASE = Path(__file__).resolve().parents[3] / "k8s" / "base"
+SANDBOXES, PLATFORM = "coding-platform-sandboxes", "coding-platform"
 IMAGE = os.environ.get("SANDBOX_IMAGE", "coding-platform-sandbox-python:1")
 
 
@@ -27,22 +29,60 @@ def a_namespace() -> Iterator[str]:
     """Make a namespace with all that k8s/ puts into that of the sandboxes."""
     core = core_api()
     name = f"sandboxes-{secrets.token_hex(3)}"
-    for thing in yaml.safe_load_all(OBJECTS.read_text()):
-        if thing["kind"] == "Namespace":
-            thing["metadata"]["name"] = name
-        else:
-            thing["metadata"]["namespace"] = name
-        utils.create_from_dict(client.ApiClient(), thing)
+    _create("sandboxes.yaml", {SANDBOXES: name})
     try:
         yield name
     finally:
         core.delete_namespace(name, grace_period_seconds=0)
 
 
+@contextlib.contextmanager
+def the_accounts(sandboxes: str) -> Iterator[str]:
+    """Make those of the workers of these sandboxes; yield the namespace they are in."""
+    core = core_api()
+    name = f"platform-{secrets.token_hex(3)}"
+    _create("workers.yaml", {SANDBOXES: sandboxes, PLATFORM: name})
+    try:
+        yield name
+    finally:
+        core.delete_namespace(name, grace_period_seconds=0)
+
+
+def _create(file: str, names: Mapping[str, str]) -> None:
+    """Create the objects of a file, with other names for its namespaces."""
+    for thing in yaml.safe_load_all((BASE / file).read_text()):
+        for place in (thing["metadata"], *thing.get("subjects", ())):
+            for field in ("namespace", "name"):
+                if field in place:
+                    place[field] = names.get(place[field], place[field])
+        utils.create_from_dict(client.ApiClient(), thing)
+
+
+def kubeconfig_of(account: str, namespace: str, folder: Path) -> Path:
+    """Write a file with which somebody speaks as a service account for an hour."""
+    token = core_api().create_namespaced_service_account_token(
+        account,
+        namespace,
+        client.AuthenticationV1TokenRequest(
+            spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600)
+        ),
+    )
+    _, active = config.list_kube_config_contexts()
+    known = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    known["users"] = [{"name": account, "user": {"token": token.status.token}}]
+    cluster = active["context"]["cluster"]
+    context = {"cluster": cluster, "user": account}
+    known["contexts"] = [{"name": account, "context": context}]
+    known["current-context"] = account
+    path = folder / f"{account}.kubeconfig"
+    path.write_text(yaml.safe_dump(known))
+    return path
+
+
 def pods_in_use(
     deployment: Deployment, core: client.CoreV1Api, namespace: str
 ) -> list[str]:
-    """Name the pods that there are, without those that wait for a run."""
+    """Name the pods that there are, without canaries and those that wait."""
     waiting = {
         row["name"]
         for row in deployment.rows(
@@ -51,4 +91,4 @@ def pods_in_use(
         )
     }
     names = [pod.metadata.name for pod in core.list_namespaced_pod(namespace).items]
-    return [name for name in names if name not in waiting]
+    return [n for n in names if n not in waiting and not n.startswith(PREFIX)]

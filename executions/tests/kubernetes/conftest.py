@@ -73,3 +73,9 @@ def spec(source: str = "", **fields: Any) -> RunSpec:
     fields["limits"] = usual | fields.get("limits", {})
     fields.setdefault("key", f"{secrets.token_hex(4)}-{next(_numbers)}")
     return sandboxes.spec(source, env=dict(PYTHON.env), **fields)
+
+
+def calls_of(backend: KubernetesBackend) -> dict[tuple[str, ...], int]:
+    """Return the calls that were made for runs: those beside the shared watch."""
+    calls = backend.api.calls.read()
+    return {call: n for call, n in calls.items() if call[0] not in ("list", "watch")}

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from executions.sandbox import manifests
+from executions.sandbox import manifests, pods
 from executions.sandbox.base import (
     Case,
     End,
     Finished,
+    NeverStarted,
     Outcome,
     OutputChunk,
     SandboxDetached,
     SandboxGone,
     SandboxUnavailable,
 )
-from executions.sandbox.kubernetes import KubernetesBackend
+from executions.sandbox.kubernetes import KubernetesBackend, name_of
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB
 from executions.sandbox.session import AgentSession
-from executions.tests.kubernetes.conftest import Make, cluster_of, spec
+from executions.sandbox.watch import Seen
+from executions.tests.kubernetes.conftest import Make, calls_of, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.servers import wait_until
 
@@ -91,7 +95,9 @@ def test_program_runs_and_its_pod_goes(
 
     wait_until(is_gone, "the pod gone")
     assert run_spec.key not in backend.held()
-    assert backend.api.calls == {"create": 1, "delete": 1}
+    assert calls_of(backend) == {("create", "201"): 1, ("delete", "200"): 1}
+    assert backend.api.calls.read()["watch", "200"] >= 1
+    assert backend.starts.read() == {("small", "cold"): 1}
 
 
 POSTURE = """
@@ -304,6 +310,55 @@ def test_live_input_and_output(backend: KubernetesBackend) -> None:
     assert answers[:2] == [b"cba\n", b"cba\n"]
 
 
+def test_end_of_live_input_reaches_the_program(backend: KubernetesBackend) -> None:
+    source = "import sys; print('on', flush=True); print(sys.stdin.read()[::-1])"
+    session = backend.start(spec(source, interactive=True))
+    for event in session.events():
+        if isinstance(event, OutputChunk) and event.data == b"on\n":
+            # Live: the program waits for this, and could not have ended.
+            session.send_stdin(b"ab")
+            session.send_stdin(b"c")
+            session.close_stdin()
+        if isinstance(event, Finished):
+            outcome = event.outcome
+    session.acknowledge()
+    assert outcome.cases[0].stdout.head == b"on\ncba\n"
+
+
+def test_signal_reaches_the_program(backend: KubernetesBackend) -> None:
+    source = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
+print("on", flush=True)
+time.sleep(60)
+"""
+    session = backend.start(spec(source, interactive=True))
+    for event in session.events():
+        if isinstance(event, OutputChunk):
+            session.signal(signal.SIGINT)
+        if isinstance(event, Finished):
+            outcome = event.outcome
+    session.acknowledge()
+    assert (outcome.cases[0].end, outcome.cases[0].exit_code) == (End.EXITED, 5)
+
+
+def test_container_runs_until_its_pod_is_deleted(backend: KubernetesBackend) -> None:
+    """One that ends first costs the node and the API server an update more."""
+    run_spec = spec("print(1)")
+    ended_first = []
+
+    def look(seen: Seen | None) -> bool | None:
+        if seen is None:
+            return None
+        if pods.fate(seen.pod) is not None and not pods.is_ending(seen.pod):
+            ended_first.append(seen.pod)
+        return seen.is_gone or None
+
+    finish(backend.start(run_spec))
+    assert backend.watch.wait_for(name_of(run_spec.key), look, 60)
+    assert ended_first == []
+
+
 # --- who follows
 
 
@@ -342,6 +397,23 @@ def test_key_that_was_asked_for_in_vain_is_never_started(make: Make) -> None:
         make().attach(run_spec.key)
     with pytest.raises(SandboxUnavailable, match="must not be started"):
         make().start(run_spec)
+
+
+def test_pod_that_has_not_started_when_its_owner_is_lost_never_will(
+    make: Make,
+) -> None:
+    owner, other = make(node_selector={"nowhere": "true"}), make()
+    run_spec = spec("print(1)")
+    name = f"exec-{run_spec.key}"
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(owner.start, run_spec)
+        wait_until(lambda: other.watch.get(name) is not None, "the pod there")
+        with pytest.raises(NeverStarted):
+            other.attach(run_spec.key)
+        with pytest.raises(SandboxUnavailable):
+            started.result(30)
+    with pytest.raises(SandboxUnavailable, match="must not be started"):
+        owner.start(run_spec)
 
 
 def test_pod_that_is_deleted_makes_its_run_gone(

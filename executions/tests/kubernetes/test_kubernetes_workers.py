@@ -9,12 +9,14 @@ import pytest
 
 from executions.sandbox.manifests import uid_of
 from executions.tests.kubernetes.clusters import IMAGE
-from executions.tests.kubernetes.faults import SCENARIOS
+from executions.tests.kubernetes.faults import ALONE, SCENARIOS
 from testing.deployment import Client, Deployment
-from testing.servers import wait_until
+from testing.scrape import told
+from testing.servers import free_port, wait_until
 
 pytestmark = pytest.mark.cluster
 
+PROVEN = "SELECT 1 FROM executions_sandboxcheck WHERE checked_at IS NOT NULL"
 READY = "SELECT name FROM executions_sandboxpod WHERE state = 'ready'"
 
 
@@ -54,8 +56,53 @@ def test_hello_over_http_in_a_pod_that_waited(namespace: str) -> None:
             assert ran_as(deployment.client()) in uids
 
 
-@pytest.mark.parametrize("row", SCENARIOS)
+def test_metrics_tell_of_a_run_in_a_pod_that_waited(namespace: str) -> None:
+    ports = free_port(), free_port()
+    both = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(ports[0])}
+    with Deployment(
+        workers=1,
+        controllers=1,
+        settings=settings(namespace) | both,
+        controller_settings={"METRICS_PORT": str(ports[1])},
+    ) as deployment:
+        worker, controller = (f"http://127.0.0.1:{port}" for port in ports)
+        wait_until(
+            lambda: told(controller)["sandbox_pods", "small.python", "ready"] == 2,
+            "the controller tells of 2 pods",
+            timeout_s=60,
+        )
+        assert told(controller)["sandbox_pods_wanted", "small.python"] == 2
+        assert told(controller)["api_calls_total", "201", "create"] >= 2
+        wait_until(lambda: deployment.rows(PROVEN) != [], "a canary", timeout_s=60)
+        before = told(worker)
+        assert before["executions_total", "ok"] == 0
+        ran_as(deployment.client())
+
+        deletions = before.get(("api_calls_total", "200", "delete"), 0)
+
+        def is_told() -> bool:
+            now = told(worker)
+            return now.get(("api_calls_total", "200", "delete"), 0) > deletions
+
+        wait_until(is_told, "the worker tells of its call", timeout_s=30)
+        now = told(worker)
+        assert now["executions_total", "ok"] == 1
+        assert now["sandbox_starts_total", "small.python", "warm"] == 1
+        assert now["claim_wait_seconds_count",] == 1
+        for stage in ("sandbox", "first_output", "program", "record"):
+            assert now["stage_seconds_count", stage] == 1
+        created = "api_calls_total", "201", "create"
+        assert now.get(created) == before.get(created)
+        assert now["api_calls_total", "200", "watch"] >= 1
+        assert now["watch_age_seconds",] < 60
+        assert now["watch_relists_total",] == 0
+        orphans = [n for key, n in told(controller).items() if "orphans" in key[0]]
+        assert orphans == [0, 0]
+
+
+@pytest.mark.parametrize("row", [row for row in SCENARIOS if row not in ALONE])
 def test_fault(row: str) -> None:
     seed = secrets.randbelow(2**31)
-    print(f"{row} seed {seed}")
-    print(SCENARIOS[row](random.Random(seed)))
+    print(f"python -m executions.tests.kubernetes.faults {row} --seed {seed}")
+    with SCENARIOS[row]() as once:
+        print(once(random.Random(seed)))

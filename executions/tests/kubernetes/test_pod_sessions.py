@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,7 +122,7 @@ class Scripted:
 
     def __init__(self, *events: Event, error: Exception | None = None) -> None:
         self._events, self._error = events, error
-        self.is_cancelled = False
+        self.is_cancelled = self.is_stdin_closed = False
 
     def events(self) -> Iterator[Event]:
         yield from self._events
@@ -129,6 +131,9 @@ class Scripted:
 
     def cancel(self) -> None:
         self.is_cancelled = True
+
+    def close_stdin(self) -> None:
+        self.is_stdin_closed = True
 
 
 class Reached(Nowhere):
@@ -169,6 +174,17 @@ def test_run_is_followed_over_another_connection() -> None:
         [RUN, chunk(0, b"ab"), chunk(2, b"c"), END],
         None,
     )
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_end_of_live_input_is_told_again(is_closed: bool) -> None:
+    again = Scripted(RUN, END)
+    backend = Reached(again)
+    session: Any = PodSession(Scripted(RUN, error=BROKEN), backend, "pod", "key")  # type: ignore[arg-type]
+    if is_closed:
+        session.close_stdin()
+    assert list(session.events())[-1] == END
+    assert again.is_stdin_closed is is_closed
 
 
 def test_connection_may_break_often_while_there_are_news() -> None:
@@ -265,6 +281,38 @@ def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
     assert pod.is_silent(host, port)
     for each in waiting:
         each.close()
+
+
+def test_nobody_is_let_in_before_the_network_is_shut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1) as outside,
+        socket.create_server(("127.0.0.1", 0)) as inside,
+    ):
+        host, port = outside.getsockname()
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+        is_open = threading.Event()
+        is_open.set()
+
+        def answer() -> None:
+            while is_open.is_set():
+                outside.accept()[0].close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        door = pod.LateListener(inside, math.inf)
+        accepted: list[Any] = []
+        with socket.create_connection(inside.getsockname()):
+            knocking = threading.Thread(target=lambda: accepted.append(door.accept()))
+            knocking.start()
+            knocking.join(0.5)
+            assert knocking.is_alive()
+            # From now on nobody accepts: what is tried fills the queue, then is lost.
+            is_open.clear()
+            knocking.join(30)
+            assert accepted[0] is not None
+            accepted[0].close()
 
 
 def test_own_memory_is_told() -> None:

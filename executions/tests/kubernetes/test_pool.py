@@ -20,7 +20,7 @@ from executions.sandbox.base import SandboxGone
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES, Kind
 from executions.sandbox.warm import Taken
-from executions.tests.kubernetes.conftest import SECRET, cluster_of, spec
+from executions.tests.kubernetes.conftest import SECRET, calls_of, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.servers import wait_until
 
@@ -203,12 +203,31 @@ class TestController:
         are_ready(2)
         run_spec = spec("print('warm')", prestart="python")
         session = pooled.start(run_spec)
-        calls = dict(pooled.api.calls)
+        calls = calls_of(pooled)
         outcome, _ = finish(session)
         assert outcome.cases[0].stdout.head == b"warm\n"
         assert calls == {}
-        wait_until(lambda: pooled.api.calls == {"delete": 1}, "its pod is deleted")
+        wait_until(
+            lambda: calls_of(pooled) == {("delete", "200"): 1}, "its pod is deleted"
+        )
+        assert pooled.starts.read() == {("small.python", "warm"): 1}
         are_ready(2)  # refilled, and the used one is gone
+
+    def test_a_pod_that_ends_is_not_deleted_again_and_again(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(controllers, "REPEAT_S", 0.0)
+        one = run({Kind(SMALL): Size(1, 1)})
+        are_ready(1)
+        name = SandboxPod.objects.get().name
+        SandboxPod.objects.retire([name], [State.READY])
+        wait_until(
+            lambda: not SandboxPod.objects.filter(name=name).exists(),
+            "the pod gone",
+            timeout_s=60,
+        )
+        # The second is asked for before the watch has told of the first.
+        assert calls_of(one._backend)["delete", "200"] <= 2
 
     def test_two_controllers_make_no_more_than_one(
         self, run: Run, core: client.CoreV1Api, namespace: str
@@ -270,13 +289,32 @@ class TestController:
         monkeypatch.setattr(controllers, "ORPHAN_S", 2.0)
         made = Kind(SMALL).pod("warm-nobodys", cluster_of(namespace), token="t")
         core.create_namespaced_pod(namespace, made)
-        run({})
+        one = run({})
 
         def is_gone() -> bool:
             there = core.list_namespaced_pod(namespace).items
             return "warm-nobodys" not in [pod.metadata.name for pod in there]
 
         wait_until(is_gone, "the pod gone", timeout_s=60)
+        wait_until(
+            lambda: one.orphans.read() == {("over",): 0, ("unknown",): 1},
+            "it is counted",
+        )
+
+    def test_a_pod_that_a_lost_worker_left_is_taken_away(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(controllers, "SWEEP_S", 0.5)
+        one = run({Kind(SMALL): Size(1, 1)})
+        are_ready(1)
+        left = SandboxPod.objects.get()
+        WarmPods().take("of-no-run", {left.kind: left.template}, 600)
+        wait_until(
+            lambda: not SandboxPod.objects.filter(name=left.name).exists(),
+            "the pod gone",
+            timeout_s=60,
+        )
+        assert one.orphans.read() == {("over",): 1, ("unknown",): 0}
 
     def test_a_pod_goes_when_its_run_is_over_but_a_selftest_goes_on(
         self, run: Run, pooled: KubernetesBackend, monkeypatch: pytest.MonkeyPatch
