@@ -18,8 +18,9 @@ AGENT_PORT: Final = 8088
 CONTAINER: Final = "sandbox"
 # Where the image has links to from /tmp, the working folder and the like; see pod.py.
 SCRATCH: Final = "/scratch"
-# POSIX shared memory: with the volume there, too, the same size holds for it.
+# POSIX shared memory: in a folder of the volume, so that the same size holds for it.
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108
+SHARED_MEMORY_FOLDER: Final = "shm"
 # Anybody may write to this file on the node's disk, which no size holds for; in the
 # image it is in a folder that only root may enter.
 MESSAGE_FILE: Final = "/opt/closed/message"
@@ -234,7 +235,12 @@ def _container(
         },
         "terminationMessagePath": MESSAGE_FILE,
         "volumeMounts": [
-            {"name": "scratch", "mountPath": path} for path in (SCRATCH, SHARED_MEMORY)
+            {"name": "scratch", "mountPath": SCRATCH},
+            {
+                "name": "scratch",
+                "mountPath": SHARED_MEMORY,
+                "subPath": SHARED_MEMORY_FOLDER,
+            },
         ],
     }
 

@@ -24,18 +24,24 @@ from executions import runtimes
 from executions.limits import Limits
 from executions.runtimes import build
 from executions.sandbox import agent, cgroups, linux, seccomp
-from executions.sandbox.manifests import AGENT_PORT, SCRATCH
+from executions.sandbox.manifests import (
+    AGENT_PORT,
+    SCRATCH,
+    SHARED_MEMORY,
+    SHARED_MEMORY_FOLDER,
+)
 from executions.sandbox.socketmemory import SocketMemory
 
 if TYPE_CHECKING:
     import _socket
 
-# Behind each link in the image, its folder in the volume.
+# Behind each link in the image, and what is mounted, its folder in the volume.
 WRITABLE: Final = {
     "/box": "box",
     "/tmp": "tmp",  # noqa: S108 - the pod's own
     "/var/tmp": "var_tmp",  # noqa: S108
     "/home/runner": "home",
+    SHARED_MEMORY: SHARED_MEMORY_FOLDER,
 }
 ACCOUNTS: Final = "/opt/agent/accounts"
 ENVIRONMENT: Final = {

@@ -7,6 +7,7 @@ regular files are read, and depth is no recursion. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -140,7 +141,8 @@ def restore(root: str, entries: Iterable[Entry]) -> None:
 
 def empty(root: str) -> None:
     """Remove everything below `root`, however deep, odd or protected it is."""
-    os.chmod(root, 0o700)
+    with contextlib.suppress(PermissionError):  # not ours, and as it always was
+        os.chmod(root, 0o700)
     top = os.open(root, _FOLDER)
     try:
         serial = 0

@@ -61,11 +61,22 @@ def _sampled() -> Different:
     )
 
 
+_OWN_NAMES: Final = (
+    "the names of users are the pod's own copy, as its user has a number of its own; "
+    "nothing in a pod goes by them, and no file in it sets a user id"
+)
+
 DIFFERENT: Mapping[str, Different] = {
     "S1-create-everywhere": Different(
         "the private folders are in one volume, as private as they are; queues are "
         "the pod's own, in its IPC namespace",
-        {"lets": (r"creating /scratch/suite-\w+", r"creating /dev/mqueue/suite-\w+")},
+        {"lets": (r"creating (/scratch|/scratch/shm|/dev/mqueue)/suite-\w+",)},
+    ),
+    "S1-open-system-files": Different(
+        _OWN_NAMES, {"lets": (r"opening for writing /etc/(passwd|group)",)}
+    ),
+    "S1-write-sh": Different(
+        _OWN_NAMES, {"lets": (r">> /etc/passwd", r"chmod a\+w /etc/passwd")}
     ),
     "S2-read-bait": Different(
         "container runtimes show /sys, read-only; the packages are the image's",

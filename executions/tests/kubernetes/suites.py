@@ -37,7 +37,7 @@ from executions.tests.suites.program import Program
 from testing.deployment import Deployment
 from testing.servers import ServerFailed, wait_until
 
-POOL = '{"small.python": [3, 5], "small": [1, 2], "large": [3, 4]}'
+POOL = '{"small.python": [3, 5], "small": [2, 3], "large": [3, 4]}'
 GONE_S = 60.0
 CLIENTS = 3
 # The hostile must not cost a second attempt. Waiting for room on the node costs none.

@@ -214,6 +214,17 @@ def test_limits_below_those_of_the_pod(
     assert found is end or (end is End.WALL_TIME and found is End.CPU_TIME)
 
 
+def test_case_finds_nothing_of_the_one_before(backend: KubernetesBackend) -> None:
+    source = (
+        "import os\n"
+        "places = ('.', '/tmp', '/var/tmp', '/dev/shm', os.environ['HOME'])\n"
+        "print(sorted({name for place in places for name in os.listdir(place)}))\n"
+        "for place in places: open(f'{place}/left', 'w').close()\n"
+    )
+    outcome = run(backend, source, cases=(Case(), Case()))
+    assert [case.stdout.head for case in outcome.cases] == [b"['main.py']\n"] * 2
+
+
 def test_program_that_fills_the_pods_memory_is_told_so(
     backend: KubernetesBackend,
 ) -> None:

@@ -93,7 +93,11 @@ def test_pod_is_this_one() -> None:
                     "terminationMessagePath": "/opt/closed/message",
                     "volumeMounts": [
                         {"name": "scratch", "mountPath": "/scratch"},
-                        {"name": "scratch", "mountPath": SHARED_MEMORY},
+                        {
+                            "name": "scratch",
+                            "mountPath": SHARED_MEMORY,
+                            "subPath": "shm",
+                        },
                     ],
                 }
             ],
