@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from executions.sandbox.base import (
     Finished,
     RunSpec,
     SourceFile,
+    StageOutcome,
 )
 from executions.sandbox.manifests import AGENT_PORT
 
@@ -134,15 +136,23 @@ def _examined(
     for event in session.events():
         if isinstance(event, Finished):
             (stage,) = event.outcome.cases
-            output = stage.stdout.head + stage.stdout.tail
-            told = stage.stderr.head.decode(errors="replace")
-            is_held = stage.end is End.MEMORY
-            memory = Check(is_held, f"ended by: {stage.end} {stage.message}".strip())
-            return {**_read(output, told), MEMORY: memory}
+            return {**_read(stage), MEMORY: _memory(stage)}
     raise CanaryError("it did not end")
 
 
-def _read(output: bytes, told: str) -> dict[str, Check]:
+def _memory(stage: StageOutcome) -> Check:
+    """Return whether the program, which was to die of its last act, did so."""
+    if stage.end is End.EXITED:
+        return Check(False, f"more was used than the pod has ({stage.exit_code})")
+    if stage.end is End.MEMORY or stage.signal == signal.SIGKILL:
+        return Check(True, f"ended by {stage.end}")
+    # On a busy node, before it had tried.
+    raise CanaryError(f"it was ended by {stage.end} {stage.message}".strip())
+
+
+def _read(stage: StageOutcome) -> dict[str, Check]:
+    output = stage.stdout.head + stage.stdout.tail
+    told = stage.stderr.head.decode(errors="replace")
     try:
         found = json.loads(output)
         checks = {

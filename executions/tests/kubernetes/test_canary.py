@@ -19,12 +19,15 @@ from pytest_django import Settings
 
 from executions import metrics
 from executions.canary import Canary, SandboxCheck
-from executions.limits import MIB
+from executions.limits import MIB, Limits
 from executions.sandbox import canary, canary_probe
 from executions.sandbox.base import (
+    End,
     NoSandboxNow,
+    Output,
     SandboxDetached,
     SandboxUnavailable,
+    StageOutcome,
     always,
 )
 from executions.sandbox.canary import CHECKS, Check
@@ -35,6 +38,7 @@ from testing.deployment import Deployment
 from testing.servers import free_port, wait_until
 
 SCOPE = "pods:here"
+SAID = Output(b"the end")
 CLOSED = {name: Check(True, "well") for name in CHECKS}
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -152,8 +156,29 @@ def test_check_that_stumbles_has_failed() -> None:
     ],
 )
 def test_report_that_is_not_whole_is_no_proof(output: bytes, words: str) -> None:
+    stage = StageOutcome(End.MEMORY, Limits(), stdout=Output(output), stderr=SAID)
     with pytest.raises(canary.CanaryError, match=words):
-        canary._read(output, "the end")
+        canary._read(stage)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_ok"),
+    [
+        ({"end": End.MEMORY}, True),
+        ({"end": End.SIGNALLED, "signal": 9}, True),
+        ({"end": End.EXITED, "exit_code": 0}, False),
+        ({"end": End.EXITED, "exit_code": 1}, False),
+    ],
+)
+def test_memory_is_held_where_the_program_died_of_it(
+    fields: dict[str, Any], is_ok: bool
+) -> None:
+    assert canary._memory(StageOutcome(limits=Limits(), **fields)).is_ok is is_ok
+
+
+def test_program_that_was_ended_by_something_else_proves_nothing() -> None:
+    with pytest.raises(canary.CanaryError, match="wall_time"):
+        canary._memory(StageOutcome(End.WALL_TIME, Limits()))
 
 
 # --- what follows from it -----------------------------------------------------------
