@@ -105,7 +105,8 @@ TIERS = {
     "page": Tier(pytest("page"), timeout_s=900, needs_servers=True),
     # Each has servers of its own: two at a time take less than one after the other.
     "fault": Tier(pytest("fault", "-n", "2"), timeout_s=2400),
-    "cluster": Tier(pytest("cluster"), timeout_s=1800, needs_servers=True),
+    # They wait for pods most of the time.
+    "cluster": Tier(pytest("cluster", "-n", "3"), timeout_s=1800, needs_servers=True),
     "load": Tier(pytest("load and not fault"), timeout_s=1800, needs_servers=True),
 }
 
