@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -71,6 +72,15 @@ class Faults:
         self.is_down = self.is_stalled = False
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away: faults are why we are here."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class ApiProxy:
     """The running proxy; `kubeconfig` is the path of a file that leads to it."""
 
@@ -83,8 +93,7 @@ class ApiProxy:
         if settings.cert_file:
             self._tls.load_cert_chain(settings.cert_file, settings.key_file)
         self._token = settings.api_key.get("authorization", "")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._folder = tempfile.TemporaryDirectory(prefix="api-proxy-")
         self.kubeconfig = str(Path(self._folder.name, "kubeconfig"))
         Path(self.kubeconfig).write_text(yaml.safe_dump(self._config()))

@@ -90,23 +90,26 @@ class PodSession:
                 raise
             except SandboxError as error:
                 ended = self._backend.fate(self._name)
+                if ended is None:
+                    ended = self._attach_again(error, tries_left)
+                    tries_left -= 1
                 if ended is not None:
                     yield self._completed(self._last_event(ended, error))
                     return
-                if not isinstance(error, ConnectionLost):
-                    raise  # the agent answered, and wrongly
-                if not tries_left:
-                    raise SandboxDetached(str(error)) from error
-                tries_left -= 1
-                self._attach_again(error)
             else:
                 return
 
-    def _attach_again(self, error: SandboxError) -> None:
-        """Follow the living pod over another connection.
+    def _attach_again(
+        self, error: SandboxError, tries_left: int
+    ) -> tuple[Fate, str] | None:
+        """Follow the living pod over another connection; return how it ended if it did.
 
         Raises SandboxDetached when it cannot be reached: somebody else may be able to.
         """
+        if not isinstance(error, ConnectionLost):
+            raise error  # the agent answered, and wrongly
+        if not tries_left:
+            raise SandboxDetached(str(error)) from error
         logger.warning("following %s again: %s", self._name, error)
         try:
             self._session = self._backend.attached(
@@ -114,12 +117,18 @@ class PodSession:
             )
         except (SandboxUnavailable, ConnectionLost) as problem:
             raise SandboxDetached(str(problem)) from problem
+        except SandboxGone:
+            # The news of it came late.
+            if (ended := self._backend.fate(self._name)) is None:
+                raise
+            return ended
         if self._is_detached:
             self._session.detach()
         elif self._is_cancelled:
             self._session.cancel()
         elif self._is_stdin_closed:
             self._session.close_stdin()
+        return None
 
     def _completed(self, event: Event) -> Event:
         """Add what the agent does not know: what its pod does not enforce."""

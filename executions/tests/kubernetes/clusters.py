@@ -16,6 +16,7 @@ from testing.deployment import Deployment
 
 BASE = Path(__file__).resolve().parents[3] / "k8s" / "base"
 SANDBOXES, PLATFORM = "coding-platform-sandboxes", "coding-platform"
+ROLE = "sandbox-pods"
 IMAGE = os.environ.get("SANDBOX_IMAGE", "coding-platform-sandbox-python:1")
 
 
@@ -41,10 +42,13 @@ def the_accounts(sandboxes: str) -> Iterator[str]:
     """Make those of the workers of these sandboxes; yield the namespace they are in."""
     core = core_api()
     name = f"platform-{secrets.token_hex(3)}"
+    rights = client.RbacAuthorizationV1Api()
     _create("workers.yaml", {SANDBOXES: sandboxes, PLATFORM: name})
     try:
         yield name
     finally:
+        rights.delete_namespaced_role_binding(ROLE, sandboxes)
+        rights.delete_namespaced_role(ROLE, sandboxes)
         core.delete_namespace(name, grace_period_seconds=0)
 
 
@@ -58,18 +62,20 @@ def _create(file: str, names: Mapping[str, str]) -> None:
         utils.create_from_dict(client.ApiClient(), thing)
 
 
+def token_of(account: str, namespace: str) -> str:
+    """Return what a service account identifies itself with for an hour."""
+    made = core_api().create_namespaced_service_account_token(
+        account, namespace, {"spec": {"expirationSeconds": 3600}}
+    )
+    return str(made.status.token)
+
+
 def kubeconfig_of(account: str, namespace: str, folder: Path) -> Path:
     """Write a file with which somebody speaks as a service account for an hour."""
-    token = core_api().create_namespaced_service_account_token(
-        account,
-        namespace,
-        client.AuthenticationV1TokenRequest(
-            spec=client.V1TokenRequestSpec(audiences=[], expiration_seconds=3600)
-        ),
-    )
+    token = token_of(account, namespace)
     _, active = config.list_kube_config_contexts()
     known = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
-    known["users"] = [{"name": account, "user": {"token": token.status.token}}]
+    known["users"] = [{"name": account, "user": {"token": token}}]
     cluster = active["context"]["cluster"]
     context = {"cluster": cluster, "user": account}
     known["contexts"] = [{"name": account, "context": context}]

@@ -45,7 +45,7 @@ def lose(
 ) -> str:
     """Take the pod of a run away while it goes on; return the pod's name.
 
-    That run, and no other, gets another attempt.
+    That run gets another attempt, if it was not faster, and no other does.
     """
     pause(rng, 0.5, 4)
     run = faulty.submit(LONG, limits={"wall_time_ms": 60_000})
@@ -54,7 +54,8 @@ def lose(
     take_away(faulty, name)
     row = faulty.ended(run)
     require((row["verdict"], row["stdout"]) == ("ok", b"done\n"), "I4", row)
-    require((row["attempt"], row["failures"]) == (2, 1), "I3", row)
+    # A kubelet that is slow to end a pod lets its program come to its end.
+    require((row["attempt"], row["failures"]) in ((2, 1), (1, 0)), "I3", row)
     return name
 
 

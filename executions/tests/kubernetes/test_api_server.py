@@ -20,6 +20,7 @@ from executions.sandbox.base import NoSandboxNow
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES
 from executions.tests.core.conftest import beside
+from executions.tests.kubernetes.clusters import the_accounts, token_of
 from executions.tests.kubernetes.conftest import SECRET, Make, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.api_proxy import ApiProxy, Refusal, through_a_proxy
@@ -118,25 +119,10 @@ def test_worker_waits_for_the_server_as_it_does_for_the_database(
 
 
 @pytest.fixture
-def token(core: client.CoreV1Api, namespace: str) -> Iterator[str]:
-    """A token as workers have it: of an account with the Role of k8s/."""
-    rights = client.RbacAuthorizationV1Api()
-    (role,) = rights.list_namespaced_role(namespace).items
-    metadata = {"name": "worker"}
-    core.create_namespaced_service_account(namespace, {"metadata": metadata})
-    subject = {"kind": "ServiceAccount", "name": "worker", "namespace": namespace}
-    group = "rbac.authorization.k8s.io"
-    reference = {"kind": "Role", "name": role.metadata.name, "apiGroup": group}
-    rights.create_namespaced_role_binding(
-        namespace,
-        {"metadata": metadata, "subjects": [subject], "roleRef": reference},
-    )
-    made = core.create_namespaced_service_account_token(
-        "worker", namespace, {"spec": {"expirationSeconds": 600}}
-    )
-    yield made.status.token
-    rights.delete_namespaced_role_binding("worker", namespace)
-    core.delete_namespaced_service_account("worker", namespace)
+def token(namespace: str) -> Iterator[str]:
+    """A token as workers have it."""
+    with the_accounts(namespace) as platform:
+        yield token_of("worker", platform)
 
 
 @pytest.fixture(params=["service account", "kubeconfig"])

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import random
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from executions.sandbox.manifests import uid_of
 from executions.tests.kubernetes import faults  # noqa: F401 - it has the scenarios
 from executions.tests.kubernetes.clusters import IMAGE
-from executions.tests.kubernetes.deployments import SCENARIOS, Shared
+from executions.tests.kubernetes.deployments import (
+    FIRST_POD_UID,
+    NAMED,
+    SCENARIOS,
+    Shared,
+    Witness,
+)
 from testing.deployment import Client, Deployment
 from testing.scrape import told
 from testing.servers import free_port, wait_until
@@ -100,6 +109,21 @@ def test_metrics_tell_of_a_run_in_a_pod_that_waited(namespace: str) -> None:
         assert now["watch_relists_total",] == 0
         orphans = [n for key, n in told(controller).items() if "orphans" in key[0]]
         assert orphans == [0, 0]
+
+
+def test_witness_sees_a_program_that_runs_twice() -> None:
+    nonce = secrets.token_hex(8)
+    source = NAMED.format(nonce=nonce) + "import time; time.sleep(60)"
+    words = [str(Path(sys.executable).resolve()), "-c", source]
+    with Witness() as witness:
+        both = [subprocess.Popen(words, user=FIRST_POD_UID + n) for n in (1, 2)]
+        try:
+            wait_until(lambda: nonce[:15] in witness.at_once, "both are seen")
+        finally:
+            for each in both:
+                each.kill()
+                each.wait()
+    assert witness.starts(nonce) == 2
 
 
 @pytest.fixture(scope="module")

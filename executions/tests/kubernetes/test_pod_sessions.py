@@ -14,9 +14,11 @@ from executions.limits import Limits
 from executions.sandbox import agent, pod, podsession
 from executions.sandbox.base import (
     Command,
+    End,
     Event,
     Finished,
     Outcome,
+    Output,
     OutputChunk,
     RunSpec,
     SandboxDetached,
@@ -135,6 +137,9 @@ class Scripted:
     def close_stdin(self) -> None:
         self.is_stdin_closed = True
 
+    def received(self) -> tuple[Output, Output]:
+        return Output(b"ab"), Output()
+
 
 class Reached(Nowhere):
     """A backend whose pods live, or have met this fate, and are attached to so."""
@@ -216,6 +221,20 @@ def test_living_pod_is_left_to_somebody_else(again: list[Any]) -> None:
 def test_pod_that_had_the_program_is_gone_with_it(fate: Fate) -> None:
     _, error = followed(Scripted(error=BROKEN), Reached(fate=(fate, "it went")))
     assert type(error) is SandboxGone
+
+
+def test_memory_that_ran_out_is_believed_when_the_news_come_late() -> None:
+    class Late(Reached):
+        def attached(self, *_: Any) -> Any:
+            self._fate = Fate.MEMORY, "the pod was out of memory"
+            raise SandboxGone("the pod was out of memory")
+
+    first: Any = Scripted(RUN, chunk(0, b"ab"), error=BROKEN)
+    session = PodSession(first, Late(), "pod", "key", spec=spec("small"))
+    *_, last = session.events()
+    assert isinstance(last, Finished)
+    (case,) = last.outcome.cases
+    assert (case.end, case.stdout.head) == (End.MEMORY, b"ab")
 
 
 def test_agent_that_answers_wrongly_is_not_asked_again() -> None:
