@@ -218,6 +218,15 @@ def _make_folders() -> None:
         Path(SCRATCH, folder).mkdir(mode=0o700, exist_ok=True)
 
 
+def _limit_cores() -> None:
+    """Allow dumps of one byte, as launchers do, before the filter forbids to set that.
+
+    With 0 a node's handler of dumps would be started; see core(5).
+    """
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def _name_user() -> None:
     """Give the pod's own user a name, as many programs look theirs up.
 
@@ -277,8 +286,7 @@ def main() -> NoReturn:
         sys.exit("SANDBOX_TOKEN is not set: nobody could be told from a stranger")
     # Before anything can run here that might read /proc/1/environ.
     linux.set_dumpable(False)
-    # The filter below lets nobody set this any more.
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    _limit_cores()
     linux.no_new_privileges()
     os.umask(0o022)
     _make_folders()

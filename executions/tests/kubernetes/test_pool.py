@@ -308,7 +308,8 @@ class TestController:
         one = run({Kind(SMALL): Size(1, 1)})
         are_ready(1)
         left = SandboxPod.objects.get()
-        WarmPods().take("of-no-run", {left.kind: left.template}, 600)
+        key = f"{uuid.uuid4()}-1"  # of an execution that there is not
+        WarmPods().take(key, {left.kind: left.template}, 600)
         wait_until(
             lambda: not SandboxPod.objects.filter(name=left.name).exists(),
             "the pod gone",
