@@ -20,13 +20,16 @@ GUARD = 'trap "" INT TERM HUP; {do} && sleep {seconds:.3f}; {undo}'
 
 def kubelet() -> int:
     """Return the pid of this machine's kubelet."""
-    found = []
+    parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (folder / "cmdline").read_bytes().split(b"\0")
                 if words[0].rpartition(b"/")[2] == b"kubelet":
-                    found.append(int(folder.name))
+                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                    parents[int(folder.name)] = int(fields[1])
+    # A child that it has just forked looks as it does.
+    found = [pid for pid, parent in parents.items() if parent not in parents]
     if len(found) != 1:
         raise Violation(f"this scenario needs one kubelet on this machine: {found}")
     return found[0]
