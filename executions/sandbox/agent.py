@@ -457,11 +457,13 @@ class Agent:
     def _obey_attach(
         self, connection: Connection, key: str, seen: list[list[int]]
     ) -> None:
-        if self._run is None or self._run.key != key:
+        if self._run is None:
+            # Its owner was given up: it must not start the run any more.
+            self._refuse(connection, "no_run", "it was never started, nor will it be")
+            self.end()
+            return
+        if self._run.key != key:
             self._refuse(connection, "unknown_key", "no such run here")
-            if self._run is None:
-                # Its owner was given up: it must not start the run any more.
-                self.end()
             return
         if self._follower is not None and self._follower is not connection:
             self._refuse(self._follower, "replaced", "another follower attached")

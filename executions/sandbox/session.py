@@ -19,6 +19,7 @@ from executions.sandbox.base import (
     End,
     Event,
     Finished,
+    NeverStarted,
     Outcome,
     Output,
     OutputChunk,
@@ -240,7 +241,9 @@ class AgentSession:
         self._raise_if_detached()
         if code == "replaced":
             raise SandboxDetached(message)
-        if code == "unknown_key":
+        if code == "no_run" and not self._stages:
+            raise NeverStarted(message)
+        if code in ("no_run", "unknown_key"):
             raise SandboxGone(message)
         if code in _UNAVAILABLE and not self._stages:
             raise SandboxUnavailable(message)

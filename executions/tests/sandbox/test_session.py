@@ -15,6 +15,7 @@ from executions.limits import Limits
 from executions.sandbox.base import (
     End,
     Finished,
+    NeverStarted,
     Output,
     OutputChunk,
     SandboxDetached,
@@ -166,6 +167,7 @@ def test_session_refuses_a_broken_agent(pair: Pair, frames: list[bytes]) -> None
         ("busy", SandboxUnavailable),
         ("unauthorized", SandboxUnavailable),
         ("unknown_key", SandboxGone),
+        ("no_run", NeverStarted),
         ("replaced", SandboxDetached),
         ("bad_run", SandboxError),
     ],
