@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hmac  # noqa: F401 - ready when somebody knocks: 10 ms of a cold run
 import math
 import os
 import resource
