@@ -115,6 +115,9 @@ class Deployed:
     def faults(self) -> list[str]:
         """Return what no program may cause: a second attempt, a pod that stays."""
         found = [f"tried again: {row}" for row in self.deployment.rows(TRIED_AGAIN)]
+        for worker in self.deployment.workers:
+            log = worker.log_since_start().decode(errors="replace")
+            found += [line for line in log.splitlines() if " starts again: " in line]
         left: list[str] = []
 
         def is_none_left() -> bool:
