@@ -279,14 +279,13 @@ def listener() -> Iterator[socket.socket]:
 
 def test_network_that_answers_is_not_silent(listener: socket.socket) -> None:
     host, port = listener.getsockname()
-    assert not pod.is_silent(host, port, 1.0)
+    assert pod.answer(host, port, 1.0) is pod.Answer.CONNECTION
 
 
 def test_refusal_is_an_answer(listener: socket.socket) -> None:
     host, port = listener.getsockname()
     listener.close()
-    assert not pod.is_silent(host, port, 1.0)
-    assert pod._is_refused(host, port)
+    assert pod.answer(host, port, 1.0) is pod.Answer.REFUSAL
 
 
 def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
@@ -297,7 +296,7 @@ def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
     for each in waiting:
         each.setblocking(False)
         each.connect_ex((host, port))
-    assert pod.is_silent(host, port)
+    assert pod.answer(host, port) is pod.Answer.NONE
     for each in waiting:
         each.close()
 
