@@ -24,6 +24,7 @@ from django.db.models.functions import Now
 from executions.sandbox import canary
 from executions.sandbox.base import (
     NoSandboxNow,
+    SandboxBroken,
     SandboxDetached,
     SandboxError,
     SandboxUnavailable,
@@ -43,9 +44,9 @@ FAILED_S = 30.0
 """How soon after a canary that found something the next is made."""
 UNKNOWN_S = 10.0
 """How soon after one that proved nothing."""
-LEASE_S = 30.0
+LEASE_S = 60.0
 """How long the others wait for who makes one, and may have been killed."""
-FIRST_S = 60.0
+FIRST_S = 90.0
 """How long a program waits for the first proof before it goes back to the queue."""
 OLD_INTERVALS = 4
 """A proof older than so many intervals is told as a warning."""
@@ -88,16 +89,19 @@ class SandboxCheckQuerySet(models.QuerySet["SandboxCheck"]):
         self, row: SandboxCheck, problem: str, *, is_hopeless: bool
     ) -> None:
         """Say why there is no new proof; an old one still holds."""
-        self.filter(pk=row.pk).update(
+        is_unchanged = models.Q(checked_at__isnull=True)
+        if row.checked_at is not None:
+            is_unchanged |= models.Q(checked_at__lte=row.checked_at)
+        self.filter(is_unchanged, pk=row.pk).update(
             problem=problem[:500],
             is_hopeless=is_hopeless and row.checked_at is None,
             due_at=Now() + timedelta(seconds=UNKNOWN_S),
         )
 
     def newest(self, scope: str) -> SandboxCheck | None:
-        """Return the last proof of a scope, for those who only tell."""
-        last = models.F("checked_at").desc(nulls_last=True)
-        return self.with_age().filter(scope=scope).order_by(last).first()
+        """Return the row that counts in a scope, for those who only tell."""
+        # The row of settings that are in use is looked at again and again.
+        return self.with_age().filter(scope=scope).order_by("-due_at").first()
 
 
 class SandboxCheck(models.Model):
@@ -174,8 +178,11 @@ class Canary:
         self.read_at = time.monotonic()
         self._changed = threading.Condition()
         self._is_open = False
+        self._has_tried = False
+        self._making: threading.Thread | None = None
         self._give_up_at = time.monotonic() + FIRST_S
         self._is_closed = threading.Event()
+        self._wake = threading.Event()
 
     def watch_over(self, backend: KubernetesBackend) -> None:
         """Begin to look after the pods of this backend."""
@@ -185,17 +192,19 @@ class Canary:
 
     def close(self) -> None:
         self._is_closed.set()
+        self._wake.set()
 
     def pass_through(self, is_wanted: Wanted) -> None:
         while not self._is_open:
             row = self.row
             if row is not None and row.is_hopeless:
                 raise SandboxUnavailable(row.problem)
-            if row is not None and row.checked_at is not None:
-                raise NoSandboxNow(row.refusal())
+            refusal = row.refusal() if row else "nothing is known of pods yet"
+            if row is not None and row.checked_at is not None and refusal:
+                raise NoSandboxNow(refusal)
             # The first proof may well be on its way.
             if time.monotonic() > self._give_up_at or self._is_closed.is_set():
-                raise NoSandboxNow(row.refusal() if row else "nothing is known of pods")
+                raise NoSandboxNow(refusal or "the last proof is too old")
             if not is_wanted():
                 raise SandboxDetached
             with self._changed:
@@ -214,31 +223,50 @@ class Canary:
                 logger.exception("the canary stumbled")
             finally:
                 connections.rest()
-            self._is_closed.wait(LOOK_S)
+            self._wake.wait(LOOK_S)
+            self._wake.clear()
         connections.end()
 
     def _look(self, backend: KubernetesBackend) -> None:
         objects = SandboxCheck.objects
         row = objects.of(backend.scope, backend.fingerprint())
         self._learn(row)
-        if not objects.take(row):
-            return
-        connections.rest()
+        is_making = self._making is not None and self._making.is_alive()
+        if not is_making and objects.take(row):
+            # Apart: what others find meanwhile counts at once.
+            self._making = threading.Thread(
+                target=self._make, args=(backend, row), name="canary-pods", daemon=True
+            )
+            self._making.start()
+
+    def _make(self, backend: KubernetesBackend, row: SandboxCheck) -> None:
+        """Have a new canary made, and store what it found."""
+        try:
+            self._store(backend, row)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the canary's row cannot be written: %s", error)
+        except Exception:  # the thread's task boundary
+            logger.exception("the canary stumbled")
+        finally:
+            self._has_tried = True
+            connections.end()
+            self._wake.set()
+
+    def _store(self, backend: KubernetesBackend, row: SandboxCheck) -> None:
         try:
             report = canary.look(backend, name_servers())
         except (canary.CanaryError, SandboxError) as error:
             logger.warning("no canary: %s", error)
-            is_unavailable = isinstance(error, SandboxUnavailable)
-            is_passing = isinstance(error, NoSandboxNow)
-            is_hopeless = is_unavailable and not is_passing
-            objects.note_problem(row, str(error), is_hopeless=is_hopeless)
+            is_hopeless = isinstance(error, SandboxBroken)
+            SandboxCheck.objects.note_problem(row, str(error), is_hopeless=is_hopeless)
         else:
-            objects.store(row, report)
-        self._learn(objects.of(backend.scope, backend.fingerprint()))
+            SandboxCheck.objects.store(row, report)
 
     def _learn(self, row: SandboxCheck) -> None:
         refusal = row.refusal()
-        was_open, self._is_open = self._is_open, not refusal
+        # An old proof will do where there can be no new one, not before that was tried.
+        is_due = row.is_old and not (self._is_open or self._has_tried)
+        was_open, self._is_open = self._is_open, not (refusal or is_due)
         self.row, self.read_at = row, time.monotonic()
         if was_open and refusal:
             logger.critical("no program is run any more: %s", refusal)

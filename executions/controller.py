@@ -22,7 +22,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from executions import sql
 from executions.models import Execution
 from executions.pool import Counts, SandboxPod, State
-from executions.sandbox import pods
+from executions.sandbox import canary, pods
 from executions.sandbox.counters import Counters
 from executions.sandbox.kubernetes import WARM_PREFIX, KubernetesBackend
 from executions.sandbox.manifests import KEY_LABEL, PROFILE_LABEL, Kind, Profile
@@ -308,7 +308,7 @@ class Controller:
             if key:
                 if _may_be_over(key, seen.age_s, cluster.deadline_s):
                     keys[key] = name
-            elif name not in known:
+            elif name not in known and not _may_be_canary(seen):
                 logger.warning("pod %s is nobody's: it goes", name)
                 self._once("delete", name, self._removal(seen, UNKNOWN))
         over = keys.keys() - Execution.objects.active(keys)
@@ -416,6 +416,12 @@ def _may_be_over(key: str, age_s: float, longest_s: float) -> bool:
     Nobody but its pod's deadline ends one whose command was killed.
     """
     return Execution.is_key(key) or age_s > longest_s
+
+
+def _may_be_canary(seen: Seen) -> bool:
+    """Whether it is the pod of a canary that somebody may still be making."""
+    is_young = seen.age_s < canary.DEADLINE_S
+    return is_young and pods.name(seen.pod).startswith(canary.PREFIX)
 
 
 def _new_name() -> str:

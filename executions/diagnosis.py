@@ -64,14 +64,17 @@ def findings() -> Iterator[Finding]:
     yield _settings()
     database = _database()
     yield database
+    is_migrated = False
     if database.state is State.OK:
-        yield _migrations()
+        migrations = _migrations()
+        is_migrated = migrations.state is State.OK
+        yield migrations
     yield _broker()
     if settings.SANDBOX_BACKEND == "jail":
         yield _state_folder()
         yield from _examined()
     yield _sandbox()
-    if settings.SANDBOX_BACKEND == "kubernetes" and database.state is State.OK:
+    if settings.SANDBOX_BACKEND == "kubernetes" and is_migrated:
         yield _canary()
     if settings.SANDBOX_BACKEND in ("jail", "plain"):
         yield _languages()
@@ -216,6 +219,8 @@ def _sandbox() -> Finding:
     except ImproperlyConfigured as error:
         remedy = "SANDBOX_BACKEND=jail"
         return Finding("sandbox", State.MISSING, str(error), remedy)
+    except SandboxError as error:
+        return Finding("sandbox", State.MISSING, str(error), "see docs/kubernetes.md")
     try:
         return _run_true(backend)
     except SandboxError as error:

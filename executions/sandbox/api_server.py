@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from executions.sandbox.base import (
     NoSandboxNow,
+    SandboxBroken,
     SandboxDetached,
     SandboxUnavailable,
     Wanted,
@@ -314,5 +315,5 @@ def _retry_after_s(error: ApiException) -> float:
         return 0.0
 
 
-def _refused(error: ApiException) -> SandboxUnavailable:
-    return SandboxUnavailable(f"the API server refuses: {_text(error)}")
+def _refused(error: ApiException) -> SandboxBroken:
+    return SandboxBroken(f"the API server refuses: {_text(error)}")

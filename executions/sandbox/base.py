@@ -27,6 +27,10 @@ class NoSandboxNow(SandboxUnavailable):
     """None can be had at the moment, whatever the program: ask again later."""
 
 
+class SandboxBroken(SandboxUnavailable):
+    """Nor will a later try do better, as the platform's own settings are wrong."""
+
+
 class SandboxGone(SandboxError):
     """The sandbox of this run no longer exists and cannot give an outcome any more."""
 

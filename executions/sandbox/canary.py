@@ -24,6 +24,7 @@ from executions.sandbox.base import (
     End,
     Finished,
     RunSpec,
+    SandboxError,
     SourceFile,
     StageOutcome,
 )
@@ -55,7 +56,8 @@ CHECKS: Final = {
 PREFIX: Final = "canary-"
 _PROCESSES: Final = 32
 _WALL_MS: Final = 20_000
-_DEADLINE_S: Final = 180
+DEADLINE_S: Final = 180
+"""How old a pod of a canary becomes at most."""
 
 
 class CanaryError(Exception):
@@ -87,7 +89,13 @@ def look(backend: KubernetesBackend, dns: Sequence[str] = ()) -> Report:
         # The second listens: we are connected to it.
         with closing(opened[1].result()) as neighbour:
             address: str = neighbour.getpeername()[0]
-            return _examined(backend, opened[0].result(), names[0], address, dns)
+            report = _examined(backend, opened[0].result(), names[0], address, dns)
+        try:
+            # It could have been reached all the time.
+            backend.greet(names[1], address)
+        except (OSError, SandboxError) as error:
+            raise CanaryError(f"the pod to be reached was gone: {error}") from error
+        return report
     finally:
         for name in names:
             backend.end(name)
@@ -99,7 +107,7 @@ def _open(backend: KubernetesBackend, name: str) -> socket.socket:
         backend.smallest(),
         backend.cluster,
         token=backend.token(name),
-        deadline_s=_DEADLINE_S,
+        deadline_s=DEADLINE_S,
         is_canary=True,
     )
     return backend.open(pod)
@@ -125,7 +133,8 @@ def _examined(
     limits = Limits(
         cpu_time_ms=_WALL_MS,
         wall_time_ms=_WALL_MS,
-        memory_bytes=profile.memory_bytes,
+        # So that only the pod's own limit can end it.
+        memory_bytes=profile.memory_bytes + 512 * MIB,
         max_processes=_PROCESSES,
         file_bytes=profile.scratch_bytes + 64 * MIB,
         scratch_bytes=profile.scratch_bytes,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from ipaddress import ip_address
 from typing import Any
 
 CONNECT_S = 1.0
@@ -100,9 +101,11 @@ def api_server(_: dict[str, Any]) -> Found:
 def cluster_dns(given: dict[str, Any]) -> Found:
     servers = [str(each) for each in _list(given, "dns")]
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    if host.count(".") == 3:  # noqa: PLR2004
+    if host:
         # Where installers put it: the tenth address of the services.
-        servers.append(f"{host.rpartition('.')[0]}.10")
+        servers.append(str(ip_address(int(ip_address(host)) & ~0xFF | 10)))
+    if not servers:
+        return False, "no name server is known here, so nothing was tried"
     answered = asked(servers) + reached((each, DNS_PORT) for each in servers)
     return _none(answered, ", ".join(servers))
 

@@ -26,6 +26,7 @@ from executions.sandbox.base import (
     NeverStarted,
     NoSandboxNow,
     RunSpec,
+    SandboxBroken,
     SandboxDetached,
     SandboxError,
     SandboxGone,
@@ -421,7 +422,7 @@ class KubernetesBackend:
             with contextlib.suppress(LookupError, SandboxUnavailable):
                 self.watch.tell(self.api.get(name))
 
-    def fate(self, name: str) -> tuple[Fate, str] | None:
+    def fate(self, name: str, is_wanted: Wanted = always) -> tuple[Fate, str] | None:
         """Return how a pod ended whose agent fell silent, waiting a moment for that."""
 
         def look(seen: Seen | None) -> tuple[Fate, str] | None:
@@ -431,7 +432,7 @@ class KubernetesBackend:
         if found is not None:
             return found
         try:
-            return pods.fate(self.api.get(name))
+            return pods.fate(self.api.get(name, is_wanted))
         except LookupError:
             return Fate.DELETED, "the pod was deleted"
         except SandboxUnavailable:
@@ -521,7 +522,7 @@ class _Waiting:
         elif self._our_problem_since is None:
             self._our_problem_since = now
         elif now - self._our_problem_since > _OUR_PROBLEM_S:
-            raise SandboxUnavailable(problem.text)
+            raise SandboxBroken(problem.text)
         return pods.address(seen.pod) or None
 
 

@@ -123,7 +123,7 @@ def pod(  # noqa: PLR0913 - by keyword
     }
     if is_canary or cluster.has_open_network:
         # A canary is there to tell that the network is never shut.
-        variables["SANDBOX_ISOLATION_S"] = "5" if is_canary else "0"
+        variables["SANDBOX_ISOLATION_S"] = "15" if is_canary else "0"
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": _GRACE_S,

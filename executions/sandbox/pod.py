@@ -53,11 +53,10 @@ ENVIRONMENT: Final = {
     "TMPDIR": "/tmp",  # noqa: S108
 }
 # A network that lets us through answers within a few milliseconds: the kernel does.
-_SILENCE_S: Final = 0.02
-_ATTEMPTS: Final = 2
+_SILENCE_S: Final = 0.024
 _RETRY_S: Final = 0.001
 _LONGEST_RETRY_S: Final = 0.1
-_REFUSALS: Final = 10
+_REFUSED_S: Final = 3.0
 _IDLE_S: Final = 3600.0
 # Its pod is deleted sooner. A container that ends first costs the node and the API
 # server an update of their own.
@@ -170,23 +169,24 @@ class Answer(Enum):
 
 
 def answer(host: str, port: int, silence_s: float = _SILENCE_S) -> Answer:
-    """Try to connect, twice at once as one packet may be lost; tell the first answer.
+    """Try to connect, twice; tell the first answer, NONE when there was none.
 
-    NONE when neither got one of any kind within `silence_s`.
+    One packet may be lost, and the first to an address takes its time: the second try
+    comes a third of `silence_s` after the first.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        for _ in range(_ATTEMPTS):
+        for wait_s in (silence_s / 3, 2 * silence_s / 3):
             tried = stack.enter_context(socket.socket(family))
             tried.setblocking(False)
             code = tried.connect_ex((host, port))
             if code != errno.EINPROGRESS:
                 return Answer.REFUSAL if code else Answer.CONNECTION
             selector.register(tried, selectors.EVENT_WRITE, tried)
-        for key, _ in selector.select(silence_s):
-            code = key.data.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            return Answer.REFUSAL if code else Answer.CONNECTION
+            for key, _ in selector.select(wait_s):
+                code = key.data.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                return Answer.REFUSAL if code else Answer.CONNECTION
     return Answer.NONE
 
 
@@ -194,19 +194,20 @@ def wait_for_isolation(most_s: float = math.inf) -> None:
     """Return once the API server's address is silent, as every address is to be.
 
     Network plugins enforce a policy some time after a pod has its address. One that
-    answers with a refusal instead is believed after it has done so for a while.
+    answers with a refusal instead is believed when it did nothing else for a while: an
+    API server that is started again refuses, too.
     """
-    began = time.monotonic()
+    began = answered_at = time.monotonic()
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
-    refused = 0
     while host and (told := answer(host, port)) is not Answer.NONE:
-        waited_s = time.monotonic() - began
-        refused = refused + 1 if told is Answer.REFUSAL else 0
-        if refused >= _REFUSALS or waited_s > most_s:
+        now = time.monotonic()
+        if told is Answer.CONNECTION:
+            answered_at = now
+        if now - answered_at > _REFUSED_S or now - began > most_s:
             return
         # A fifth later than it could have been, at the most.
-        time.sleep(min(_RETRY_S + 0.2 * waited_s, _LONGEST_RETRY_S))
+        time.sleep(min(_RETRY_S + 0.2 * (now - began), _LONGEST_RETRY_S))
 
 
 def _environment() -> dict[str, str]:

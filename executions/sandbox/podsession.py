@@ -14,6 +14,7 @@ from executions.sandbox.base import (
     End,
     Event,
     Finished,
+    NeverStarted,
     Outcome,
     OutputChunk,
     RunSpec,
@@ -40,8 +41,11 @@ class Pods(Protocol):
     def attached(self, name: str, key: str, is_wanted: Wanted) -> AgentSession:
         """Follow the run in a pod again, from its beginning."""
 
-    def fate(self, name: str) -> tuple[Fate, str] | None:
-        """Return how a pod ended, waiting a moment for that; None if it lives."""
+    def fate(self, name: str, is_wanted: Wanted) -> tuple[Fate, str] | None:
+        """Return how a pod ended, waiting a moment for that; None if it lives.
+
+        Raises SandboxDetached when that is not wanted any more.
+        """
 
     def end(self, name: str, *, after_s: float) -> None:
         """Have a pod deleted after a while."""
@@ -89,7 +93,9 @@ class PodSession:
             except (SandboxDetached, SandboxUnavailable):
                 raise
             except SandboxError as error:
-                ended = self._backend.fate(self._name)
+                if isinstance(error, NeverStarted) and not self._told.stages:
+                    raise
+                ended = self._fate()
                 if ended is None:
                     ended = self._attach_again(error, tries_left)
                     tries_left -= 1
@@ -98,6 +104,12 @@ class PodSession:
                     return
             else:
                 return
+
+    def _is_followed(self) -> bool:
+        return not self._is_detached
+
+    def _fate(self) -> tuple[Fate, str] | None:
+        return self._backend.fate(self._name, self._is_followed)
 
     def _attach_again(
         self, error: SandboxError, tries_left: int
@@ -113,13 +125,13 @@ class PodSession:
         logger.warning("following %s again: %s", self._name, error)
         try:
             self._session = self._backend.attached(
-                self._name, self._key, lambda: not self._is_detached
+                self._name, self._key, self._is_followed
             )
         except (SandboxUnavailable, ConnectionLost) as problem:
             raise SandboxDetached(str(problem)) from problem
         except SandboxGone:
             # The news of it came late.
-            if (ended := self._backend.fate(self._name)) is None:
+            if (ended := self._fate()) is None:
                 raise
             return ended
         if self._is_detached:

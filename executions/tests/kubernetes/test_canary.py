@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from kubernetes import client
 from pytest_django import Settings
 
@@ -253,6 +254,25 @@ def test_one_process_makes_the_canary(db: None) -> None:
     assert not SandboxCheck.objects.take(SandboxCheck.objects.of(SCOPE, "a"))
 
 
+def test_row_of_new_settings_is_the_one_that_counts(db: None) -> None:
+    a_row()
+    SandboxCheck.objects.filter(fingerprint="a").update(due_at=Now())
+    new = SandboxCheck.objects.of(SCOPE, "b")
+    assert SandboxCheck.objects.take(new)
+    newest = SandboxCheck.objects.newest(SCOPE)
+    assert newest is not None
+    assert newest.fingerprint == "b"
+    assert newest.refusal() != ""
+
+
+def test_late_problem_does_not_touch_a_new_proof(db: None) -> None:
+    before = SandboxCheck.objects.of(SCOPE, "a")
+    a_row()
+    SandboxCheck.objects.note_problem(before, "no room", is_hopeless=True)
+    now = SandboxCheck.objects.of(SCOPE, "a")
+    assert (now.problem, now.is_hopeless, now.refusal()) == ("", False, "")
+
+
 def test_newest_proof_is_told_with_its_age(db: None, settings: Settings) -> None:
     assert SandboxCheck.objects.newest(SCOPE) is None
     SandboxCheck.objects.of(SCOPE, "b")
@@ -311,6 +331,19 @@ def test_metrics_tell_what_the_canary_found(db: None) -> None:
     assert told["coding_platform_canary_check", "memory_limit"] == 1
     assert told["coding_platform_canary_refuses",] == 1
     assert 0 <= told["coding_platform_canary_age_seconds",] < 60
+
+
+def test_old_proof_does_not_open_the_gate_before_a_new_one_was_tried(
+    db: None, settings: Settings
+) -> None:
+    a_row()
+    settings.SANDBOX_CANARY_S = 1e-9
+    time.sleep(0.01)
+    waiting = gate(SandboxCheck.objects.of(SCOPE, "a"))
+    assert not waiting._is_open
+    waiting._has_tried = True
+    waiting._learn(SandboxCheck.objects.of(SCOPE, "a"))
+    waiting.pass_through(always)
 
 
 def test_program_that_waits_at_the_gate_may_be_cancelled(db: None) -> None:

@@ -17,6 +17,7 @@ from executions.sandbox.base import (
     End,
     Event,
     Finished,
+    NeverStarted,
     Outcome,
     Output,
     OutputChunk,
@@ -26,6 +27,8 @@ from executions.sandbox.base import (
     SandboxGone,
     SandboxUnavailable,
     StageStarted,
+    Wanted,
+    always,
 )
 from executions.sandbox.kubernetes import KubernetesBackend, _within
 from executions.sandbox.manifests import DEFAULT_PROFILES, MIB, Profile
@@ -148,7 +151,7 @@ class Reached(Nowhere):
         super().__init__()
         self._again, self._fate = list(again), fate
 
-    def fate(self, name: str) -> Any:
+    def fate(self, name: str, is_wanted: Wanted = always) -> Any:
         return self._fate
 
     def attached(self, *_: Any) -> Any:
@@ -190,6 +193,24 @@ def test_end_of_live_input_is_told_again(is_closed: bool) -> None:
         session.close_stdin()
     assert list(session.events())[-1] == END
     assert again.is_stdin_closed is is_closed
+
+
+def test_run_that_was_never_started_is_told_as_such() -> None:
+    """Not as a pod that ended, though its agent does so next."""
+    never = NeverStarted("nothing was sent")
+    found, error = followed(
+        Scripted(error=never), Reached(fate=(Fate.ENDED, "it ended"))
+    )
+    assert (found, error) == ([], never)
+
+
+def test_run_that_was_heard_of_cannot_be_one_that_never_started() -> None:
+    found, error = followed(
+        Scripted(RUN, error=NeverStarted("nothing")),
+        Reached(fate=(Fate.ENDED, "it ended")),
+    )
+    assert found == [RUN]
+    assert type(error) is SandboxGone
 
 
 def test_connection_may_break_often_while_there_are_news() -> None:
