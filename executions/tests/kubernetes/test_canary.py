@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from kubernetes import client
 from pytest_django import Settings
 
-from executions import metrics
+from executions import controller, metrics
 from executions.canary import Canary, SandboxCheck
 from executions.limits import MIB, Limits
 from executions.sandbox import canary, canary_probe
@@ -32,6 +32,7 @@ from executions.sandbox.base import (
     always,
 )
 from executions.sandbox.canary import CHECKS, Check
+from executions.sandbox.watch import Seen
 from executions.tests.kubernetes.clusters import IMAGE, a_namespace
 from executions.tests.kubernetes.conftest import Make
 from platform_site.checks import settings_fit_together
@@ -358,6 +359,15 @@ def test_pods_that_can_never_be_made_fail_runs(db: None) -> None:
     with pytest.raises(SandboxUnavailable, match="no such image") as caught:
         gate(row).pass_through(always)
     assert not isinstance(caught.value, NoSandboxNow)
+
+
+def test_pods_of_a_young_canary_are_not_orphans() -> None:
+    now = time.monotonic()
+    young = {"metadata": {"name": f"{canary.PREFIX}1"}}
+    other = {"metadata": {"name": "somebody"}}
+    assert controller._may_be_canary(Seen(young, at=now))
+    assert not controller._may_be_canary(Seen(young, at=now - canary.DEADLINE_S))
+    assert not controller._may_be_canary(Seen(other, at=now))
 
 
 def test_unknown_override_is_an_error(settings: Settings) -> None:
