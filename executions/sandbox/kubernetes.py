@@ -354,7 +354,7 @@ class KubernetesBackend:
             return []
         # For all that time: a server that has just started refuses everybody.
         problem = self.watch.problem
-        if type(problem) is SandboxUnavailable:
+        if isinstance(problem, SandboxBroken):
             return [str(problem)]
         raise NoSandboxNow(f"the API server cannot be asked for pods: {problem}")
 
