@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, models
 from django.db.models.functions import Now
 
+from executions import sql
 from executions.sandbox import canary
 from executions.sandbox.base import (
     NoSandboxNow,
@@ -29,6 +30,7 @@ from executions.sandbox.base import (
     SandboxError,
     SandboxUnavailable,
     Wanted,
+    scope_of_pods,
 )
 from executions.sandbox.canary import Report
 from platform_site import connections
@@ -57,10 +59,7 @@ TICK_S = 0.1
 class SandboxCheckQuerySet(models.QuerySet["SandboxCheck"]):
     def with_age(self) -> SandboxCheckQuerySet:
         """Let each have its `age_s`, by the database's clock alone."""
-        age = models.ExpressionWrapper(
-            Now() - models.F("checked_at"), models.DurationField()
-        )
-        rows: SandboxCheckQuerySet = self.annotate(age=age)
+        rows: SandboxCheckQuerySet = self.annotate(age=sql.age_since("checked_at"))
         return rows
 
     def of(self, scope: str, fingerprint: str) -> SandboxCheck:
@@ -102,6 +101,11 @@ class SandboxCheckQuerySet(models.QuerySet["SandboxCheck"]):
         """Return the row that counts in a scope, for those who only tell."""
         # The row of settings that are in use is looked at again and again.
         return self.with_age().filter(scope=scope).order_by("-due_at").first()
+
+    def here(self) -> SandboxCheck:
+        """Return the row that counts by SANDBOX_NAMESPACE, empty if there is none."""
+        scope = scope_of_pods(settings.SANDBOX_NAMESPACE)
+        return self.newest(scope) or SandboxCheck(scope=scope)
 
 
 class SandboxCheck(models.Model):

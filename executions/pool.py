@@ -40,10 +40,7 @@ class SandboxPodQuerySet(models.QuerySet["SandboxPod"]):
 
     def with_age(self) -> SandboxPodQuerySet:
         """Let each have its `age_s`, by the database's clock alone."""
-        age = models.ExpressionWrapper(
-            Now() - models.F("created_at"), models.DurationField()
-        )
-        return self.annotate(age=age)
+        return self.annotate(age=sql.age_since("created_at"))
 
     def mark_ready(self, name: str, address: str, uid: str) -> bool:
         changed = self.filter(name=name, state=State.STARTING).update(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from django.db import connection
+from django.db import connection, models
+from django.db.models.functions import Now
 
 TABLE = "executions_execution"
 
@@ -48,6 +49,11 @@ def waited_s() -> str:
     if is_postgresql():
         return "EXTRACT(EPOCH FROM STATEMENT_TIMESTAMP() - due_at)::float8"
     return "(JULIANDAY('NOW') - JULIANDAY(due_at)) * 86400"
+
+
+def age_since(field: str) -> models.Expression:
+    """Return the expression of how long ago that was, by the database's clock alone."""
+    return models.ExpressionWrapper(Now() - models.F(field), models.DurationField())
 
 
 def skip_locked() -> str:

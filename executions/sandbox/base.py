@@ -222,6 +222,11 @@ ANYWHERE: Final = "pods:"
 """How the scopes begin whose sandboxes are on no machine of a worker's."""
 
 
+def scope_of_pods(namespace: str) -> str:
+    """Return the scope of who can reach the pods of a namespace."""
+    return f"{ANYWHERE}{namespace}"
+
+
 class Backend(Protocol):
     """Starts sandboxes. One instance serves all threads of a worker."""
 

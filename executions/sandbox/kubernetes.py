@@ -21,7 +21,6 @@ from typing import Any, Final, NamedTuple
 from executions.sandbox import manifests, pods
 from executions.sandbox.api_server import KEEPALIVE, Api
 from executions.sandbox.base import (
-    ANYWHERE,
     Command,
     NeverStarted,
     NoSandboxNow,
@@ -34,6 +33,7 @@ from executions.sandbox.base import (
     Session,
     Wanted,
     always,
+    scope_of_pods,
 )
 from executions.sandbox.counters import Counters
 from executions.sandbox.manifests import (
@@ -96,7 +96,7 @@ class KubernetesBackend:
         pool: Pool | None = None,
         gate: Gate | None = None,
     ) -> None:
-        self.scope = f"{ANYWHERE}{cluster.namespace}"
+        self.scope = scope_of_pods(cluster.namespace)
         self.cluster = cluster
         self.profiles = dict(profiles)
         self._pool = pool or NoPool()
@@ -148,7 +148,7 @@ class KubernetesBackend:
                 self.end(taken.name, taken.uid)
                 self._pool.end(taken.name)
             else:
-                return self._send(sock, taken.name, spec, profile, is_wanted)
+                return self.run_in(sock, taken.name, spec, profile, is_wanted)
         return None
 
     def _suited(self, profile: Profile, prestart: str | None) -> dict[str, str]:
@@ -181,7 +181,7 @@ class KubernetesBackend:
             deadline_s=max(deadline_s, self.cluster.deadline_s),
         )
         sock = self.open(pod, is_wanted)
-        return self._send(sock, name, spec, profile, is_wanted)
+        return self.run_in(sock, name, spec, profile, is_wanted)
 
     def open(self, pod: Mapping[str, Any], is_wanted: Wanted = always) -> socket.socket:
         """Have a pod made, and return a connection to its agent.
@@ -200,19 +200,14 @@ class KubernetesBackend:
             raise
 
     def run_in(
-        self, sock: socket.socket, name: str, spec: RunSpec, profile: Profile
-    ) -> Session:
-        """Run a program in a pod that is open."""
-        return self._send(sock, name, spec, profile, always)
-
-    def _send(
         self,
         sock: socket.socket,
         name: str,
         spec: RunSpec,
         profile: Profile,
-        is_wanted: Wanted,
+        is_wanted: Wanted = always,
     ) -> Session:
+        """Run a program in a pod that is open; it goes when that fails."""
         try:
             if not is_wanted():
                 sock.close()
@@ -238,8 +233,7 @@ class KubernetesBackend:
         except LookupError:
             if taken is not None:
                 raise SandboxGone(f"the pod {name} was deleted") from None
-            fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
-            pod = self.api.create(fence, is_wanted)
+            pod = self._fence(name, key, is_wanted)
         except NoSandboxNow:
             # Where its address is known: it may well be there.
             if (known := taken or self._known(name)) is None:
@@ -271,9 +265,13 @@ class KubernetesBackend:
         self.api.delete(name, uid)
         if not self.watch.wait_for(name, look, _FORGO_S):
             raise SandboxUnavailable(f"the pod {name}, which has not started, stays")
-        fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
-        if not pods.is_fenced(self.api.create(fence, is_wanted)):
+        if not pods.is_fenced(self._fence(name, key, is_wanted)):
             raise SandboxUnavailable(f"there is another pod {name}")
+
+    def _fence(self, name: str, key: str, is_wanted: Wanted) -> dict[str, Any]:
+        """Return the fence that takes this name, or the pod that has it already."""
+        fence = manifests.fence(name, self.smallest(), self.cluster, key=key)
+        return self.api.create(fence, is_wanted)
 
     def _known(self, name: str) -> Taken | None:
         """Return where the agent of a pod listens, if the watch has told."""
