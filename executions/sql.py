@@ -48,7 +48,8 @@ def waited_s() -> str:
     """Return the SQL of how long a row has been due."""
     if is_postgresql():
         return "EXTRACT(EPOCH FROM STATEMENT_TIMESTAMP() - due_at)::float8"
-    return "(JULIANDAY('NOW') - JULIANDAY(due_at)) * 86400"
+    # To the millisecond: a Julian day as a float is some 40 microseconds off.
+    return "ROUND((JULIANDAY('NOW') - JULIANDAY(due_at)) * 86400, 3)"
 
 
 def age_since(field: str) -> models.Expression:
