@@ -161,6 +161,7 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     bounds: Bounds | None = None,
     token: str | None = None,
     lifeline: int | None = None,
+    may_begin: int | None = None,
 ) -> NoReturn:
     """Be the agent: accept one run at `door`, run it, hold its outcome; exit.
 
@@ -168,7 +169,9 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
     descriptors closed that the program must not share in any way; it marks itself
     non-dumpable, with no_new_privs, forks the launcher (or the interpreter `warm`) and
     then opens the door. With `token`, a follower must say hello with it first. With
-    `lifeline`, a descriptor, everything ends when its other end is closed.
+    `lifeline`, a descriptor, everything ends when its other end is closed. With
+    `may_begin`, a descriptor, a run is only laid out and its follower not greeted
+    before that can be read.
     Never returns; exit status 0 after the outcome was acknowledged, 1 when nobody came
     for it.
     """
@@ -176,12 +179,14 @@ def serve(  # noqa: PLR0913 - one call, by keyword, from each kind of sandbox
         raise RuntimeError("the agent is not PID 1 of its namespace")
     _harden()
     # An interpreter is started with whatever may be inherited.
-    for descriptor in (door.fileno(), lifeline):
+    for descriptor in (door.fileno(), lifeline, may_begin):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     agent = Agent(door, confinement, place, warm, bounds or Bounds(), token)
     if lifeline is not None:
         agent.watch(lifeline, select.POLLIN, agent.end)
+    if may_begin is not None:
+        agent.hold_until(may_begin)
     agent.run_forever()
     agent.rest()
     os._exit(agent.exit_status)
@@ -231,6 +236,8 @@ class Agent:
         self._connections: dict[int, Connection] = {}
         self._follower: Connection | None = None
         self._run: Run | None = None
+        self._is_held = False
+        self._held_stage: tuple[Run, Stage, CannotStart | None] | None = None
         self._is_ending = False
         self._flush_at = math.inf
         self._reap_at = math.inf
@@ -254,6 +261,21 @@ class Agent:
         if fd in self._watched:
             self._poll.unregister(fd)
             del self._watched[fd], self._ready[fd]
+
+    def hold_until(self, fd: int) -> None:
+        """Greet nobody, and begin no run, before `fd` can be read."""
+
+        def let_go() -> None:
+            self.unwatch(fd)
+            self._is_held = False
+            for connection in self._connections.values():
+                if connection.is_known:
+                    self._greet(connection)
+            if self._held_stage is not None:
+                self._start_stage(*self._held_stage)
+
+        self._is_held = True
+        self.watch(fd, select.POLLIN, let_go)
 
     def end(self) -> None:
         """Leave the loop at its next turn."""
@@ -384,6 +406,8 @@ class Agent:
         self.watch(connection.fd, select.POLLIN, lambda: self._receive(connection))
 
     def _greet(self, connection: Connection) -> None:
+        if self._is_held:
+            return
         connection.out += _READY
         self._news_within(self._bounds.coalesce_start_s)
 
@@ -547,7 +571,11 @@ class Agent:
                 f"the files do not fit into the scratch folder: {error.strerror}",
                 is_program_fault=True,
             )
-        self._start_stage(run, stage, failure or self._renew_scratch(run, stage))
+        begun = (run, stage, failure or self._renew_scratch(run, stage))
+        if self._is_held:
+            self._held_stage = begun
+        else:
+            self._start_stage(*begun)
 
     def _discard_child(self) -> None:
         if self._child is not None:

@@ -16,6 +16,7 @@ import resource
 import selectors
 import socket
 import sys
+import threading
 import time
 from contextlib import AbstractContextManager
 from enum import Enum
@@ -257,22 +258,42 @@ def _warm(name: str) -> agent.Warm | None:
     return agent.Warm(filled.key, filled.argv, filled.command, filled.env, filled.files)
 
 
-class LateListener(agent.Listener):
-    """Accepts nobody before the pod's network is shut.
+class Isolation:
+    """Finds out when the pod's network is shut, once somebody has knocked.
 
-    Nothing is tried before somebody knocks: until then a pod asks nothing of the
-    network. Who knocks may send a run at once; it is read when it may be started.
+    Until then a pod asks nothing of the network. `fileno()` can be read when it is
+    shut, or given up after `most_s`. A thread waits, as meanwhile there is a run to be
+    read and laid out.
     """
 
-    def __init__(self, listener: socket.socket, most_s: float) -> None:
-        super().__init__(listener)
+    def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._is_shut = False
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self._waiting: threading.Thread | None = None
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def begin(self) -> None:
+        """Begin to look, unless that has begun."""
+        if self._waiting is None:
+            self._waiting = threading.Thread(target=self._wait, daemon=True)
+            self._waiting.start()
+
+    def _wait(self) -> None:
+        wait_for_isolation(self._most_s)
+        os.write(self._writer, b".")
+
+
+class KnockListener(agent.Listener):
+    """A Door whose first knock begins the look at the network."""
+
+    def __init__(self, listener: socket.socket, isolation: Isolation) -> None:
+        super().__init__(listener)
+        self._isolation = isolation
 
     def accept(self) -> _socket.socket | None:
-        if not self._is_shut:
-            wait_for_isolation(self._most_s)
-            self._is_shut = True
+        self._isolation.begin()
         return super().accept()
 
 
@@ -310,12 +331,14 @@ def main() -> NoReturn:
         writable=tuple(f"{SCRATCH}/{part}" for part in WRITABLE.values()),
         counts_processes=False,
     )
+    isolation = Isolation(float(os.environ.get("SANDBOX_ISOLATION_S", "inf")))
     agent.serve(
-        LateListener(_listen(), float(os.environ.get("SANDBOX_ISOLATION_S", "inf"))),
+        KnockListener(_listen(), isolation),
         confinement,
         place,
         warm=warm,
         # At once, as an agent that dies with its program can say nothing later.
         bounds=agent.Bounds(idle_s=_IDLE_S, coalesce_start_s=0.0, rest_s=_REST_S),
         token=token,
+        may_begin=isolation.fileno(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -322,7 +323,7 @@ def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
         each.close()
 
 
-def test_nobody_is_let_in_before_the_network_is_shut(
+def test_nothing_begins_before_the_network_is_shut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with (
@@ -340,18 +341,16 @@ def test_nobody_is_let_in_before_the_network_is_shut(
                 outside.accept()[0].close()
 
         threading.Thread(target=answer, daemon=True).start()
-        door = pod.LateListener(inside, math.inf)
-        accepted: list[Any] = []
+        isolation = pod.Isolation(math.inf)
+        door = pod.KnockListener(inside, isolation)
         with socket.create_connection(inside.getsockname()):
-            knocking = threading.Thread(target=lambda: accepted.append(door.accept()))
-            knocking.start()
-            knocking.join(0.5)
-            assert knocking.is_alive()
-            # From now on nobody accepts: what is tried fills the queue, then is lost.
-            is_open.clear()
-            knocking.join(30)
-            assert accepted[0] is not None
-            accepted[0].close()
+            accepted = door.accept()
+        assert accepted is not None
+        accepted.close()
+        assert not select.select([isolation], [], [], 0.5)[0]
+        # From now on nobody accepts: what is tried fills the queue, then is lost.
+        is_open.clear()
+        assert select.select([isolation], [], [], 30)[0]
 
 
 def test_own_memory_is_told() -> None:

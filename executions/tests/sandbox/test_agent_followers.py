@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -373,3 +377,40 @@ def test_agent_outlives_any_order_of_frames(new_agent: NewAgent) -> None:
     last = AgentSession.attach(connect(), run.key)
     last.cancel()
     assert finish(last)[0].cases[0].end is End.CANCELLED
+
+
+AGENT = """
+import socket, sys
+from executions.sandbox import agent, plain
+from executions.sandbox.launcher import Place
+listener, may_begin, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+agent.serve(
+    agent.Listener(socket.socket(fileno=listener)),
+    plain.NoConfinement(),
+    Place(scratch=folder, env={"PATH": "/usr/bin:/bin"}, is_init=False),
+    may_begin=may_begin,
+)
+"""
+
+
+def test_run_that_is_held_is_laid_out_and_waits(tmp_path: Path) -> None:
+    may_begin, begin = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        descriptors = (listener.fileno(), may_begin)
+        words = (sys.executable, "-c", AGENT, *map(str, descriptors), str(tmp_path))
+        with subprocess.Popen(words, pass_fds=descriptors) as process:
+            try:
+                sock = socket.create_connection(listener.getsockname())
+                session = AgentSession.start(sock, spec("print('ran')"))
+                assert wait_for((tmp_path / "main.py").exists)
+                sock.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    sock.recv(1)
+                os.write(begin, b".")
+                outcome, _ = finish(session)
+                assert outcome.cases[0].stdout == Output(b"ran\n")
+                assert process.wait(10) == 0
+            finally:
+                process.kill()
+                os.close(begin)
+                os.close(may_begin)

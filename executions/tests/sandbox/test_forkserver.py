@@ -74,7 +74,10 @@ def zygotes(server: int) -> set[int]:
     """Its children that are no jails: without a namespace they have one pid."""
 
     def pids(pid: int) -> int:
-        status = Path(f"/proc/{pid}/status").read_text()
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0  # gone since it was listed
         return len(status.partition("NSpid:")[2].partition("\n")[0].split())
 
     return {pid for pid in children(server) if pids(pid) == pids(server)}
