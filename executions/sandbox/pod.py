@@ -15,9 +15,11 @@ import os
 import resource
 import selectors
 import socket
+import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import Enum
 from pathlib import Path
@@ -55,6 +57,21 @@ ENVIRONMENT: Final = {
 }
 # A network that lets us through answers within a few milliseconds: the kernel does.
 _SILENCE_S: Final = 0.024
+# Kept for documentation and in nobody's use: RFC 5737, RFC 3849; the port of discard.
+_NOBODY: Final = {
+    socket.AF_INET: ("192.0.2.1", 9),
+    socket.AF_INET6: ("2001:db8::1", 9),
+}
+# IP_RECVERR of linux/in.h, IPV6_RECVERR of linux/in6.h.
+_RECEIVE_ERRORS: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11, 1),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 25, 1),
+}
+# Origin, type and code in a sock_extended_err of linux/errqueue.h: the port cannot be
+# reached, or it is forbidden, by RFC 1812, 5.2.7.1, and RFC 4443, 3.1.
+_REJECTIONS: Final = {(2, 3, code) for code in (3, 9, 10, 13)} | {
+    (3, 1, code) for code in (1, 4, 5, 6)
+}
 _RETRY_S: Final = 0.001
 _LONGEST_RETRY_S: Final = 0.1
 _REFUSED_S: Final = 3.0
@@ -162,11 +179,13 @@ def _own_bytes() -> int:
 
 
 class Answer(Enum):
-    """What came of attempts to connect."""
+    """What came of attempts to connect: of packets that arrive, the last two."""
 
     NONE = 0
-    REFUSAL = 1
-    CONNECTION = 2
+    REJECTION = 1
+    """A filter on the way says that it let nothing pass."""
+    REFUSAL = 2
+    CONNECTION = 3
 
 
 def answer(host: str, port: int, silence_s: float = _SILENCE_S) -> Answer:
@@ -181,31 +200,57 @@ def answer(host: str, port: int, silence_s: float = _SILENCE_S) -> Answer:
         for wait_s in (silence_s / 3, 2 * silence_s / 3):
             tried = stack.enter_context(socket.socket(family))
             tried.setblocking(False)
+            # Without this ICMP's messages are refusals: see ip(7).
+            with contextlib.suppress(OSError):
+                tried.setsockopt(*_RECEIVE_ERRORS[family])
             code = tried.connect_ex((host, port))
             if code != errno.EINPROGRESS:
                 return Answer.REFUSAL if code else Answer.CONNECTION
             selector.register(tried, selectors.EVENT_WRITE, tried)
             for key, _ in selector.select(wait_s):
-                code = key.data.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                return Answer.REFUSAL if code else Answer.CONNECTION
+                return _answer_to(key.data)
     return Answer.NONE
 
 
-def wait_for_isolation(most_s: float = math.inf) -> None:
-    """Return once the API server's address is silent, as every address is to be.
+def _answer_to(tried: socket.socket) -> Answer:
+    if not tried.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return Answer.CONNECTION
+    with contextlib.suppress(OSError):
+        for *_, error in tried.recvmsg(1, 512, socket.MSG_ERRQUEUE)[1]:
+            if struct.unpack_from("=IBBB", error)[1:] in _REJECTIONS:
+                return Answer.REJECTION
+    return Answer.REFUSAL
 
-    Network plugins enforce a policy some time after a pod has its address. One that
-    answers with a refusal instead is believed when it did nothing else for a while: an
-    API server that is started again refuses, too.
+
+def wait_for_isolation(
+    most_s: float = math.inf, ask: Callable[[str, int], Answer] = answer
+) -> None:
+    """Return once the API server cannot be reached, as nothing is to be.
+
+    Network plugins enforce a policy some time after a pod has its address. Then there
+    is silence, or a rejection of all that is sent. A service without endpoints is
+    rejected, too, so an address that nobody has must be as well. Silence after a
+    rejection tells nothing: kernels limit the rate of these. What is neither is
+    believed when there was no connection for a while: an API server that is started
+    again refuses.
     """
-    began = answered_at = time.monotonic()
+    began = connected_at = time.monotonic()
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
-    while host and (told := answer(host, port)) is not Answer.NONE:
+    nobody = _NOBODY[socket.AF_INET6 if ":" in host else socket.AF_INET]
+    was_rejected = False
+    while host:
+        told = ask(host, port)
         now = time.monotonic()
-        if told is Answer.CONNECTION:
-            answered_at = now
-        if now - answered_at > _REFUSED_S or now - began > most_s:
+        if told is Answer.NONE and not was_rejected:
+            return
+        if told is Answer.REJECTION:
+            was_rejected = True
+            if ask(*nobody) is Answer.REJECTION:
+                return
+        elif told is Answer.CONNECTION:
+            connected_at = now
+        if now - connected_at > _REFUSED_S or now - began > most_s:
             return
         # A fifth later than it could have been, at the most.
         time.sleep(min(_RETRY_S + 0.2 * (now - began), _LONGEST_RETRY_S))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import select
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -308,6 +310,54 @@ def test_refusal_is_an_answer(listener: socket.socket) -> None:
     host, port = listener.getsockname()
     listener.close()
     assert pod.answer(host, port, 1.0) is pod.Answer.REFUSAL
+
+
+FILTERED = """
+ip link set lo up
+ip addr add 192.0.2.1/32 dev lo
+iptables -A INPUT -p tcp -d 192.0.2.1 -j REJECT
+exec "$@"
+"""
+ASKS = (
+    "import sys; from executions.sandbox import pod; print(pod.answer(sys.argv[1], 9))"
+)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("host", "told"), [("192.0.2.1", "REJECTION"), ("127.0.0.1", "REFUSAL")]
+)
+def test_filter_that_rejects_is_told_from_a_host_that_refuses(
+    host: str, told: str
+) -> None:
+    inside = (sys.executable, "-c", ASKS, host)
+    words = ("unshare", "--net", "sh", "-ec", FILTERED, "sh", *inside)
+    asked = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert asked.stdout == f"Answer.{told}\n"
+
+
+ANSWERS = {
+    "silence": [pod.Answer.NONE],
+    "rejected": [pod.Answer.REJECTION, pod.Answer.REJECTION],
+    "then silence": [pod.Answer.CONNECTION, pod.Answer.NONE],
+    "no endpoints, then silence": [
+        pod.Answer.REJECTION,
+        pod.Answer.REFUSAL,
+        pod.Answer.NONE,
+        pod.Answer.REJECTION,
+        pod.Answer.REJECTION,
+    ],
+}
+
+
+@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
+def test_network_is_shut_after(
+    monkeypatch: pytest.MonkeyPatch, answers: list[pod.Answer]
+) -> None:
+    left = list(answers)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    pod.wait_for_isolation(ask=lambda *_: left.pop(0))
+    assert not left
 
 
 def test_network_without_an_answer_is_silent(listener: socket.socket) -> None:
