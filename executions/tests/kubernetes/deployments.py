@@ -205,6 +205,7 @@ class Faulty:
             self.deployment.client(),
             rng,
             clients=4,
+            longest_steps=24,
             pause_s=0.3,
             prologue=NAMED,
             wait_s=8,

@@ -70,21 +70,22 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def depth(pid: int) -> int:
+    """In how many pid namespaces a process is; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return len(status.partition("NSpid:")[2].partition("\n")[0].split())
+
+
 def zygotes(server: int) -> set[int]:
-    """Its children that are no jails: without a namespace they have one pid."""
-
-    def pids(pid: int) -> int:
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return 0  # gone since it was listed
-        return len(status.partition("NSpid:")[2].partition("\n")[0].split())
-
-    return {pid for pid in children(server) if pids(pid) == pids(server)}
+    """Its children that are no jails: they are in no namespace of their own."""
+    return {pid for pid in children(server) if depth(pid) == depth(server)}
 
 
 def jails(server: int) -> set[int]:
-    return children(server) - zygotes(server)
+    return {pid for pid in children(server) if depth(pid) > depth(server)}
 
 
 def cgroups_of(state: Path) -> list[Path]:
