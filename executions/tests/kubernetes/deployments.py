@@ -208,7 +208,7 @@ class Faulty:
             longest_steps=24,
             pause_s=0.3,
             prologue=NAMED,
-            wait_s=8,
+            wait_s=30,
         )
         with Witness() as self._witness:
             self.load.start()
