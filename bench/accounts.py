@@ -6,7 +6,6 @@ each FlowSchema let through. Needs an admin's KUBECONFIG; all is gone at the end
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import secrets
@@ -16,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from testing.kubeconfigs import kubeconfig_of
 from testing.servers import wait_until
 
 VERBS = ("create", "get", "delete", "patch", "list", "watch")
@@ -46,6 +45,7 @@ class Accounts:
         self._prefix = f"bench-{secrets.token_hex(3)}"
         self._undo = contextlib.ExitStack()
         self._names = names
+        self._files: dict[str, Path] = {}
 
     def __enter__(self) -> Accounts:
         with contextlib.ExitStack() as undo:
@@ -59,7 +59,7 @@ class Accounts:
 
     def kubeconfig(self, name: str) -> str:
         """Return the file with which one is this account."""
-        return str(self._folder / name)
+        return str(self._files[name])
 
     def counted(self, name: str) -> Counter[str]:
         """Return how many requests of an account the API server has let through."""
@@ -101,7 +101,7 @@ class Accounts:
         for verb in VERBS:
             flows.create_flow_schema(self._flow_schema(account, verb))
             undo.callback(flows.delete_flow_schema, f"{account}-{verb}")
-        self._write_kubeconfig(name, account)
+        self._files[name] = kubeconfig_of(account, namespace, self._folder, TOKEN_S)
         wait_until(lambda: self._is_counted(name), f"{account} is counted")
 
     def _flow_schema(self, account: str, verb: str) -> dict[str, Any]:
@@ -129,30 +129,6 @@ class Accounts:
                 ],
             },
         }
-
-    def _write_kubeconfig(self, name: str, account: str) -> None:
-        asked = {"spec": {"expirationSeconds": TOKEN_S}}
-        answer = self._core.create_namespaced_service_account_token(
-            account, self._namespace, asked
-        )
-        settings = self._api.configuration
-        authority = Path(settings.ssl_ca_cert).read_bytes()
-        cluster = {
-            "server": settings.host,
-            "certificate-authority-data": base64.b64encode(authority).decode(),
-        }
-        context = {"cluster": "it", "user": "it"}
-        written = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "it", "cluster": cluster}],
-            "users": [{"name": "it", "user": {"token": answer.status.token}}],
-            "contexts": [{"name": "it", "context": context}],
-            "current-context": "it",
-        }
-        path = Path(self.kubeconfig(name))
-        path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(written))
 
     def _is_counted(self, name: str) -> bool:
         """Ask for a pod as this account; a FlowSchema takes a moment to be in force."""

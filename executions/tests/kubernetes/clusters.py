@@ -62,29 +62,6 @@ def _create(file: str, names: Mapping[str, str]) -> None:
         utils.create_from_dict(client.ApiClient(), thing)
 
 
-def token_of(account: str, namespace: str) -> str:
-    """Return what a service account identifies itself with for an hour."""
-    made = core_api().create_namespaced_service_account_token(
-        account, namespace, {"spec": {"expirationSeconds": 3600}}
-    )
-    return str(made.status.token)
-
-
-def kubeconfig_of(account: str, namespace: str, folder: Path) -> Path:
-    """Write a file with which somebody speaks as a service account for an hour."""
-    token = token_of(account, namespace)
-    _, active = config.list_kube_config_contexts()
-    known = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
-    known["users"] = [{"name": account, "user": {"token": token}}]
-    cluster = active["context"]["cluster"]
-    context = {"cluster": cluster, "user": account}
-    known["contexts"] = [{"name": account, "context": context}]
-    known["current-context"] = account
-    path = folder / f"{account}.kubeconfig"
-    path.write_text(yaml.safe_dump(known))
-    return path
-
-
 def pods_in_use(
     deployment: Deployment, core: client.CoreV1Api, namespace: str
 ) -> list[str]:

@@ -20,10 +20,11 @@ from executions.sandbox.base import NoSandboxNow
 from executions.sandbox.kubernetes import KubernetesBackend
 from executions.sandbox.manifests import DEFAULT_PROFILES
 from executions.tests.core.conftest import beside
-from executions.tests.kubernetes.clusters import the_accounts, token_of
+from executions.tests.kubernetes.clusters import the_accounts
 from executions.tests.kubernetes.conftest import SECRET, Make, cluster_of, spec
 from executions.tests.sandbox.conftest import finish
 from testing.api_proxy import ApiProxy, Refusal, through_a_proxy
+from testing.kubeconfigs import token_of
 from testing.servers import wait_until
 
 pytestmark = pytest.mark.cluster

@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from executions.tests.kubernetes.clusters import (
-    IMAGE,
-    core_api,
-    kubeconfig_of,
-    the_accounts,
-)
+from executions.tests.kubernetes.clusters import IMAGE, core_api, the_accounts
 from testing.deployment import Client, Deployment
+from testing.kubeconfigs import kubeconfig_of
 from testing.servers import wait_until
 
 pytestmark = pytest.mark.cluster
