@@ -206,7 +206,7 @@ class Faulty:
             rng,
             clients=4,
             longest_steps=24,
-            pause_s=0.3,
+            pause_s=1.5,
             prologue=NAMED,
             wait_s=30,
         )
