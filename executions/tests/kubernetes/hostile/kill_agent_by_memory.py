@@ -16,6 +16,8 @@ for score in ("0", of_init):
         break
     except OSError:
         pass
+# What the agent has not told when it is killed, nobody will.
+time.sleep(1)
 for _ in range(number):
     if os.fork() == 0:
         block = bytearray(share)
