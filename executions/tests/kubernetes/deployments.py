@@ -200,13 +200,13 @@ class Faulty:
     def under_load(self, rng: random.Random) -> Iterator[None]:
         self.wait_ready()
         self._failed_before = self._failures()
-        # However fast the node makes pods, no more are asked for than it can make.
+        # No more pods are asked for than a small node makes, which others may share.
         self.load = Load(
             self.deployment.client(),
             rng,
-            clients=4,
+            clients=2,
             longest_steps=24,
-            pause_s=1.5,
+            pause_s=2.0,
             prologue=NAMED,
             wait_s=30,
         )
