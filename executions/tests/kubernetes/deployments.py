@@ -26,7 +26,7 @@ from executions.tests.faults.scenarios import Scenario
 from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
 from testing.api_proxy import ApiProxy, through_a_proxy
 from testing.deployment import Answer, Deployment, Row
-from testing.servers import ServerFailed, wait_until
+from testing.servers import Command, ServerFailed, wait_until
 
 POOL = '{"small.python": [3, 6]}'
 SETTLE_S = 240.0
@@ -130,6 +130,16 @@ class Faulty:
     def busy(self) -> list[str]:
         """Return the names of the pods of the pool that run programs."""
         return self._named("state = 'busy'")
+
+    def owners(self) -> list[Command]:
+        """Return the workers that have a run each in hand, or several."""
+        held = self.deployment.rows(
+            "SELECT DISTINCT lease_owner FROM executions_execution "
+            "WHERE status IN ('starting', 'running')"
+        )
+        names = [row["lease_owner"] for row in held]
+        workers = self.deployment.workers
+        return [w for w in workers if any(w.name in name for name in names)]
 
     def wait_busy(self) -> list[str]:
         """Return the names of the pods that run programs, once there is one."""

@@ -161,5 +161,4 @@ def attack_the_agent(faulty: Faulty, rng: random.Random) -> str:
         "agent-attack",
         row["stdout"],
     )
-    told = faulty.check(failures=len(faulty.load.accepted) if is_killed else 0)
-    return f"owner killed: {is_killed}, {told}"
+    return f"owner killed: {is_killed}, {faulty.check()}"
