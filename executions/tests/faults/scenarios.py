@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -80,7 +80,7 @@ def kill_workers(rng: random.Random) -> str:
         for _ in range(kills):
             time.sleep(rng.uniform(0.5, 3))
             victim = rng.choice(deployment.workers)
-            slowest = max(slowest, kill_and_watch(deployment, victim))
+            slowest = max(slowest, kill_and_watch(deployment, victim).took_s)
             victim.start()
         load.stop()
         rows = check_all(
@@ -93,16 +93,23 @@ def kill_workers(rng: random.Random) -> str:
     )
 
 
-def kill_and_watch(deployment: Deployment, victim: Command) -> float:
-    """Kill a worker; return the seconds until all that it owned is owned again."""
+class Killed(NamedTuple):
+    """A worker that was killed: what became of the runs that it had in hand.
+
+    They were owned again after `took_s`; `starting` of them had no program sent yet, as
+    far as was recorded.
+    """
+
+    took_s: float
+    starting: int
+
+
+def kill_and_watch(deployment: Deployment, victim: Command) -> Killed:
+    """Kill a worker; return once all that it owned is owned again."""
     victim.kill()
     killed_ns = time.monotonic_ns()
     # What it held in the moment of its death: no row changes without its owner.
-    held = deployment.rows(
-        "SELECT id::text, lease_id, status, attempt FROM executions_execution "
-        "WHERE status IN ('starting', 'running') AND lease_owner LIKE %s",
-        f"%{victim.name}%",
-    )
+    held = held_by(deployment, victim)
     orphans = {row["id"]: row for row in held}
 
     def all_owned_again() -> bool:
@@ -112,7 +119,21 @@ def kill_and_watch(deployment: Deployment, victim: Command) -> float:
         return not orphans
 
     wait_until(all_owned_again, "every run owned again", timeout_s=OWNED_AGAIN_SECONDS)
-    return (time.monotonic_ns() - killed_ns) / 1e9
+    took_s = (time.monotonic_ns() - killed_ns) / 1e9
+    return Killed(took_s, starting=not_started(held))
+
+
+def held_by(deployment: Deployment, worker: Command) -> list[Row]:
+    """Return the rows of the runs that a worker has in hand."""
+    return deployment.rows(
+        "SELECT id::text, lease_id, status, attempt FROM executions_execution "
+        "WHERE status IN ('starting', 'running') AND lease_owner LIKE %s",
+        f"%{worker.name}%",
+    )
+
+
+def not_started(held: list[Row]) -> int:
+    return sum(row["status"] == "starting" for row in held)
 
 
 # A final row has no lease at all, so a change of lease_id tells everything.

@@ -22,7 +22,7 @@ from kubernetes import client
 from executions.sandbox.manifests import uid_of
 from executions.tests.faults.invariants import Violation, check_all, require
 from executions.tests.faults.load import Load
-from executions.tests.faults.scenarios import Scenario
+from executions.tests.faults.scenarios import Scenario, held_by
 from executions.tests.kubernetes.clusters import IMAGE, a_namespace, core_api
 from testing.api_proxy import ApiProxy, through_a_proxy
 from testing.deployment import Answer, Deployment, Row
@@ -132,14 +132,8 @@ class Faulty:
         return self._named("state = 'busy'")
 
     def owners(self) -> list[Command]:
-        """Return the workers that have a run each in hand, or several."""
-        held = self.deployment.rows(
-            "SELECT DISTINCT lease_owner FROM executions_execution "
-            "WHERE status IN ('starting', 'running')"
-        )
-        names = [row["lease_owner"] for row in held]
-        workers = self.deployment.workers
-        return [w for w in workers if any(w.name in name for name in names)]
+        """Return the workers that have a run in hand, or several."""
+        return [w for w in self.deployment.workers if held_by(self.deployment, w)]
 
     def wait_busy(self) -> list[str]:
         """Return the names of the pods that run programs, once there is one."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from executions.limits import MIB
 from executions.tests.faults.invariants import require
+from executions.tests.faults.scenarios import held_by, not_started
 from executions.tests.kubernetes.deployments import Faulty, pause, scenario
 from testing.deployment import Row
 
@@ -66,13 +67,16 @@ def ends_as(faulty: Faulty, run: str, verdict: str, nonce: str) -> Row:
     return row
 
 
-def kill_owner(faulty: Faulty, run: str) -> None:
-    """kill -9 the worker that follows a run, and start it again."""
+def kill_owner(faulty: Faulty, run: str) -> int:
+    """kill -9 the worker that follows a run; return how many others had not started."""
     owner = str(faulty.row(run)["lease_owner"])
+    starting = 0
     for worker in faulty.deployment.workers:
         if worker.name in owner:
             worker.kill()
+            starting += not_started(held_by(faulty.deployment, worker))
             worker.start()
+    return starting
 
 
 @scenario("oom-child")
@@ -151,9 +155,10 @@ def attack_the_agent(faulty: Faulty, rng: random.Random) -> str:
     )
     faulty.pod_of(run)
     is_killed = rng.random() < 1 / 2
+    starting = 0
     if is_killed:
         pause(rng, 0, 4)
-        kill_owner(faulty, run)
+        starting = kill_owner(faulty, run)
     row = ends_as(faulty, run, "ok", nonce)
     require(row["attempt"] == 1, "once", row)
     require(
@@ -161,4 +166,4 @@ def attack_the_agent(faulty: Faulty, rng: random.Random) -> str:
         "agent-attack",
         row["stdout"],
     )
-    return f"owner killed: {is_killed}, {faulty.check()}"
+    return f"owner killed: {is_killed}, {faulty.check(failures=starting)}"
