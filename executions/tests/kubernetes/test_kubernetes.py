@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,7 +82,9 @@ def test_program_runs_and_its_pod_goes(
         "import sys; print(sys.stdin.read().upper())",
         cases=(Case(b"hi"),),
     )
+    began = time.monotonic()
     outcome, _ = finish(backend.start(run_spec))
+    took_s = time.monotonic() - began
 
     case = outcome.cases[0]
     assert (case.end, case.exit_code, case.stdout.head) == (End.EXITED, 0, b"HI\n")
@@ -95,7 +98,10 @@ def test_program_runs_and_its_pod_goes(
 
     wait_until(is_gone, "the pod gone")
     assert run_spec.key not in backend.held()
-    assert calls_of(backend) == {("create", "201"): 1, ("delete", "200"): 1}
+    calls = calls_of(backend)
+    # A node that takes long is asked about, after each 5 s without any news.
+    assert calls.pop(("get", "200"), 0) <= took_s // 5
+    assert calls == {("create", "201"): 1, ("delete", "200"): 1}
     assert backend.api.calls.read()["watch", "200"] >= 1
     assert backend.starts.read() == {("small", "cold"): 1}
 
@@ -189,9 +195,9 @@ def test_stranger_learns_nothing_from_the_agent(backend: KubernetesBackend) -> N
     ("source", "end"),
     [
         ("while True: pass", End.CPU_TIME),
-        ("import time; time.sleep(60)", End.WALL_TIME),
+        ("import time; time.sleep(90)", End.WALL_TIME),
         ("b = bytearray(120 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\n"
-         "import time; time.sleep(5)", End.MEMORY),
+         "import time; time.sleep(90)", End.MEMORY),
         ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
          End.WALL_TIME),
         ("import sys\nwhile True: sys.stdout.write('x' * 100000)", End.OUTPUT),
@@ -203,7 +209,8 @@ def test_limits_below_those_of_the_pod(
 ) -> None:
     limits = {
         "cpu_time_ms": 1_000,
-        "wall_time_ms": 4_000,
+        # Where it is no matter of time, a busy node shall not make it one.
+        "wall_time_ms": 4_000 if end is End.WALL_TIME else 60_000,
         "memory_bytes": 64 * MIB,
         "max_processes": 16,
         "output_bytes": 1 << 16,
