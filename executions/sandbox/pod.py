@@ -188,13 +188,17 @@ class Answer(Enum):
     CONNECTION = 3
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def answer(host: str, port: int, silence_s: float = _SILENCE_S) -> Answer:
     """Try to connect, twice; tell the first answer, NONE when there was none.
 
     One packet may be lost, and the first to an address takes its time: the second try
     comes a third of `silence_s` after the first.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = _family(host)
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         for wait_s in (silence_s / 3, 2 * silence_s / 3):
@@ -237,7 +241,7 @@ def wait_for_isolation(
     began = connected_at = time.monotonic()
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = int(os.environ.get("KUBERNETES_SERVICE_PORT", "443"))
-    nobody = _NOBODY[socket.AF_INET6 if ":" in host else socket.AF_INET]
+    nobody = _NOBODY[_family(host)]
     was_rejected = False
     while host:
         told = ask(host, port)

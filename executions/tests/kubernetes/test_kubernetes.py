@@ -195,7 +195,7 @@ def test_stranger_learns_nothing_from_the_agent(backend: KubernetesBackend) -> N
     ("source", "end"),
     [
         ("while True: pass", End.CPU_TIME),
-        ("import time; time.sleep(90)", End.WALL_TIME),
+        ("import time; time.sleep(60)", End.WALL_TIME),
         ("b = bytearray(120 << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\n"
          "import time; time.sleep(90)", End.MEMORY),
         ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
